@@ -1,0 +1,160 @@
+"""From a config to the parts of a run: data, model, and a Training with its batches."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from cnnbench.augment import AUGMENTATIONS, Augmentation, compose
+from cnnbench.callback import Callback
+from cnnbench.config import RunConfig
+from cnnbench.data import DATASETS, Source, Splits, split
+from cnnbench.data.batches import EvaluationBatches, Normalize, TrainBatches
+from cnnbench.data.images import ImageSet, ImageShape
+from cnnbench.device import DEVICES, Device
+from cnnbench.errors import ConfigError
+from cnnbench.lookup import build, settings
+from cnnbench.loop import Training
+from cnnbench.losses import LOSSES
+from cnnbench.models import MODELS
+from cnnbench.models.describe import Description, walk
+from cnnbench.optimizers import OPTIMIZERS
+from cnnbench.pruning import PRUNING
+from cnnbench.regularizers import REGULARIZERS
+from cnnbench.schedules import SCHEDULES
+from cnnbench.seeds import derive_seed
+
+AVERAGES = ("swa", "ema")  # average what pruning has left, so they come after it
+
+
+def make_device(config: RunConfig) -> Device:
+    """The device and its policy.
+
+    Raises:
+        UnavailableError: this machine does not have it.
+    """
+    return build(DEVICES, "device", config.device)
+
+
+def find_data(node: Mapping[str, Any]) -> Source:
+    """The data set that `config.data` names, found but not yet read.
+
+    Raises:
+        DataError: it is not there.
+    """
+    shared = settings(split)
+    return build(DATASETS, "data", {key: value for key, value in node.items() if key not in shared})
+
+
+def read_splits(source: Source, node: Mapping[str, Any]) -> Splits:
+    """The training and validation part, read; the test part stays unread."""
+    return split(source, **{key: node[key] for key in settings(split)})
+
+
+def make_model(config: RunConfig, image_shape: tuple[int, int, int], num_classes: int) -> nn.Module:
+    """The model with its initial weights, which depend on the seed only; on the current default device."""
+    torch.manual_seed(derive_seed(config.seed, "weights"))
+    return build(MODELS, "model", config.model, image_shape=image_shape, num_classes=num_classes)
+
+
+def rehearse(config: RunConfig, source: Source, model: nn.Module | None) -> Description:
+    """Builds every part on the meta device, where tensors have shapes and no numbers; gives back the model's size.
+
+    Raises:
+        ConfigError: with one line for everything that does not fit together: a kernel larger than its map,
+            a warm-up longer than the training, ...
+    """
+    if model is None:
+        with torch.device("meta"):
+            model = make_model(config, source.image_shape, source.num_classes)
+    description = walk(model, source.image_shape)
+    context: dict[str, Any] = {
+        "model": model,
+        "steps_per_epoch": 1,
+        "epochs": config.epochs,
+        "num_classes": source.num_classes,
+    }
+    parts: list[Callable[[], Any]] = [
+        lambda: build(LOSSES, "loss", config.loss, **context),
+        lambda: build(OPTIMIZERS, "optimizer", config.optimizer, **context),
+        lambda: build(SCHEDULES, "schedule", config.schedule, total_steps=config.epochs, **context),
+        lambda: make_callbacks(config, **context),
+        lambda: make_augmentations(config, source.image_shape, torch.zeros(source.image_shape[0], dtype=torch.uint8)),
+    ]
+    findings: list[str] = []
+    for part in parts:
+        try:
+            part()
+        except ConfigError as error:
+            findings += error.findings
+    if findings:
+        raise ConfigError(*findings)
+    return description
+
+
+def make_batches(config: RunConfig, splits: Splits, device: Device) -> TrainBatches:
+    """The training batches of every epoch."""
+    normalize = Normalize(splits.mean, splits.std, device)
+    images = splits.train.to(device.torch_device)
+    fill = (splits.mean * 255).round().to(torch.uint8)
+    augmentation = make_augmentations(config, splits.image_shape, fill)
+    return TrainBatches(images, config.batch_size, config.seed, augmentation, normalize)
+
+
+def make_augmentations(config: RunConfig, image_shape: ImageShape, fill: Tensor) -> Augmentation | None:
+    """All augmentations of the config as one, in their order; None where there is none.
+
+    `fill` is the colour, uint8 (C,), of what is cut out.
+    """
+    context = {"image_shape": image_shape, "fill": fill}
+    parts = [
+        build(AUGMENTATIONS, "augmentation", {"name": name, **values}, path=f"augmentation.{name}", **context)
+        for name, values in config.augmentation.items()
+    ]
+    return compose(parts) if parts else None
+
+
+def evaluation_batches(images: ImageSet, config: RunConfig, normalize: Normalize, device: Device) -> EvaluationBatches:
+    """Batches of twice the training size: without gradients they need less memory."""
+    return EvaluationBatches(images.to(device.torch_device), 2 * config.batch_size, normalize)
+
+
+def make_training(
+    config: RunConfig, model: nn.Module, batches: TrainBatches, num_classes: int, device: Device
+) -> Training:
+    """Everything that trains `model`, at its start."""
+    model = device.place(model)
+    steps = batches.steps_per_epoch
+    return Training(
+        model=model,
+        criterion=build(LOSSES, "loss", config.loss, num_classes=num_classes),
+        optimizer=build(OPTIMIZERS, "optimizer", config.optimizer, model=model),
+        schedule=build(
+            SCHEDULES, "schedule", config.schedule, total_steps=steps * config.epochs, steps_per_epoch=steps
+        ),
+        callbacks=make_callbacks(
+            config, model=model, steps_per_epoch=steps, epochs=config.epochs, num_classes=num_classes
+        ),
+        device=device,
+    )
+
+
+def make_callbacks(config: RunConfig, **context: Any) -> dict[str, Callback]:
+    """The run's regularizers in the order of their table, with pruning before the averages."""
+    chosen = [name for name in REGULARIZERS if name in config.regularization]
+    chosen += [name for name in config.regularization if name not in REGULARIZERS]  # from other packages
+    callbacks = {
+        name: build(
+            REGULARIZERS,
+            "regularization",
+            {"name": name, **config.regularization[name]},
+            path=f"regularization.{name}",
+            **context,
+        )
+        for name in chosen
+    }
+    if config.pruning["name"] != "none":
+        callbacks["pruning"] = build(PRUNING, "pruning", config.pruning, **context)
+        callbacks |= {name: callbacks.pop(name) for name in AVERAGES if name in callbacks}
+    return callbacks

@@ -1,0 +1,180 @@
+"""Checkpoints that survive a crash at any moment and are never loaded when damaged.
+
+A checkpoint counts once manifest.json names it, with its size and SHA-256. `torch.load` notices no flipped
+bit, so the hash is compared first; loading is always `weights_only=True`.
+"""
+
+import hashlib
+import io
+import itertools
+import json
+import re
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from cnnbench.console import note
+from cnnbench.disk import disk_errors, write_atomically
+from cnnbench.errors import CheckpointError
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+NAME = re.compile(r"ckpt-\d{8,}(-\d+)?\.pt")
+KEPT = 2  # besides the best one
+
+
+def save_checkpoint(folder: Path, step: int, state: Mapping[str, Any], *, is_best: bool) -> None:
+    """Writes `state` to ckpt-<step>.pt, then manifest.json (the commit point), then deletes what left it.
+
+    Raises:
+        DiskError: earlier checkpoints are then untouched.
+    """
+    buffer = io.BytesIO()
+    torch.save({"format": FORMAT, **state}, buffer)
+    content = buffer.getvalue()
+    previous = read_manifest(folder)
+    name = _new_name(step, {old["file"] for old in previous})
+    entry = {"file": name, "step": step, "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    entries = [{**old, "best": old["best"] and not is_best} for old in previous]
+    entries.append({**entry, "best": is_best})
+    kept = [old for old in entries if old["best"] or old in entries[-KEPT:]]
+    write_atomically(folder / name, content)
+    manifest = json.dumps({"format": FORMAT, "checkpoints": kept}, indent=2) + "\n"
+    write_atomically(folder / MANIFEST, manifest.encode())
+    drop_strangers(folder)
+
+
+def _new_name(step: int, taken: Collection[str]) -> str:
+    """A file name of its own even where a step is saved twice: what the manifest names is never written over."""
+    name = f"ckpt-{step:08d}.pt"
+    for number in itertools.count(2):
+        if name not in taken:
+            break
+        name = f"ckpt-{step:08d}-{number}.pt"
+    return name
+
+
+def drop_strangers(folder: Path) -> None:
+    """Deletes temporaries and checkpoints that manifest.json does not name; call it only under the run's lock."""
+    known = {entry["file"] for entry in read_manifest(folder)}
+    with disk_errors(folder):
+        for path in folder.iterdir():
+            if path.name.startswith(".tmp-") or (NAME.fullmatch(path.name) and path.name not in known):
+                path.unlink()
+
+
+def read_manifest(folder: Path) -> list[dict[str, Any]]:
+    """The entries of manifest.json, oldest first; none where there is no manifest.
+
+    Raises:
+        CheckpointError: it is damaged or of a newer format.
+    """
+    path = folder / MANIFEST
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        entries: list[dict[str, Any]] = [
+            {
+                "file": str(e["file"]),
+                "step": int(e["step"]),
+                "bytes": int(e["bytes"]),
+                "sha256": str(e["sha256"]),
+                "best": bool(e["best"]),
+            }
+            for e in manifest["checkpoints"]
+        ]
+        version = int(manifest["format"])
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+        raise CheckpointError(f"{path}: cannot be read ({error}); the run has to be repeated") from None
+    if version > FORMAT:
+        raise CheckpointError(f"{path}: has format {version}, this cnnbench reads up to {FORMAT}; update cnnbench")
+    if not all(NAME.fullmatch(entry["file"]) for entry in entries):
+        raise CheckpointError(f"{path}: names a file that is no checkpoint; the run has to be repeated")
+    return entries
+
+
+def load_checkpoint(folder: Path, *, best: bool = False) -> dict[str, Any]:
+    """The newest checkpoint that is whole, or with `best` the one marked as the best; on the CPU.
+
+    A damaged one is passed over with a note.
+
+    Raises:
+        CheckpointError: none is left.
+    """
+    entries = read_manifest(folder)
+    order = entries[::-1]
+    if best:
+        order.sort(key=lambda entry: not entry["best"])
+    problems: list[str] = []
+    for entry in order:
+        try:
+            state = _load_entry(folder, entry)
+        except CheckpointError as error:
+            problems += error.findings
+            continue
+        for problem in problems:
+            note(f"{problem}; using {entry['file']} (step {entry['step']}) instead")
+        return state
+    raise CheckpointError(*problems or [f"{folder}: holds no checkpoint; the run has to be repeated"])
+
+
+def _load_entry(folder: Path, entry: Mapping[str, Any]) -> dict[str, Any]:
+    path = folder / entry["file"]
+    try:
+        size = path.stat().st_size
+        if size != entry["bytes"]:
+            raise CheckpointError(f"{path}: has {size:,} bytes, {entry['bytes']:,} were written")
+        content = path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from None
+    if hashlib.sha256(content).hexdigest() != entry["sha256"]:
+        raise CheckpointError(f"{path}: is damaged (its SHA-256 is not the one written)")
+    try:
+        state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many kinds; none may lead to unsafe loading
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise CheckpointError(f"{path}: is not a checkpoint ({reason[:120]})") from None
+    if not isinstance(state, dict) or not isinstance(state.get("format"), int) or state["format"] > FORMAT:
+        raise CheckpointError(f"{path}: is not a checkpoint of this version of cnnbench")
+    return state
+
+
+def load_weights(model: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
+    """Loads `state` into `model` after comparing names, shapes and types.
+
+    Raises:
+        CheckpointError: naming the first difference; the model is then unchanged.
+    """
+    expected = model.state_dict()
+    for name in [*expected, *state]:
+        ours, theirs = expected.get(name), state.get(name)
+        if ours is None or theirs is None:
+            where = "the model" if ours is None else "the checkpoint"
+            raise CheckpointError(f"{path}: {name} is missing in {where}; the run belongs to another model")
+        if not _is_dense(theirs):
+            raise CheckpointError(f"{path}: {name} is not a dense tensor; the checkpoint is not cnnbench's")
+        if (theirs.shape, theirs.dtype) != (ours.shape, ours.dtype):
+            sides = f"{tuple(theirs.shape)} {theirs.dtype} against {tuple(ours.shape)} {ours.dtype}"
+            raise CheckpointError(f"{path}: {name} is {sides} in the model; the run belongs to another model")
+    model.load_state_dict(dict(state))
+
+
+def _is_dense(value: Any) -> bool:
+    """Whether every element has memory of its own: a stride of 0 can claim terabytes from one number."""
+    if not isinstance(value, Tensor) or value.layout != torch.strided:
+        return False
+    return all(stride > 0 or size <= 1 for stride, size in zip(value.stride(), value.shape, strict=True))
+
+
+def weights_sha256(state: Mapping[str, Tensor]) -> str:
+    """SHA-256 over a state dict by sorted key: name, dtype, shape, raw bytes."""
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        tensor = state[name].detach().cpu().contiguous()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)} ".encode())
+        digest.update(tensor.flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

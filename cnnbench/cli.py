@@ -1,0 +1,104 @@
+"""The command line: a verb, looked up in one table and imported when called. The only reader of sys.argv."""
+
+import importlib
+import os
+import sys
+import tempfile
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+
+from cnnbench import __version__
+from cnnbench.console import report_error, say, show_table
+from cnnbench.errors import CnnbenchError, ConfigError
+from cnnbench.lookup import did_you_mean
+
+VERBS = {
+    "train": ("cnnbench.app", "train", "train and test a CNN; -m sweeps over lists of values"),
+    "resume": ("cnnbench.resume", "main", "continue an interrupted run, bit for bit"),
+    "evaluate": ("cnnbench.evaluate", "main", "a run's accuracy on its test split or on another data set"),
+    "predict": ("cnnbench.predict", "main", "class probabilities of image files"),
+    "list": ("cnnbench.listing", "main", "what can be chosen, one line each"),
+    "doctor": ("cnnbench.doctor", "main", "this machine, and which precision is fastest on it"),
+    "data": ("cnnbench.data_report", "main", "prepare, check and describe data sets"),
+}
+
+
+def main() -> None:
+    """Runs the command line and leaves with its exit code."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Runs a verb; gives back the exit code (CONTRIBUTING lists them). Errors go to stderr, one line each."""
+    debug = "--debug" in arguments
+    arguments = [argument for argument in arguments if argument != "--debug"]
+    try:
+        dispatch(arguments)
+        sys.stdout.flush()
+    except CnnbenchError as error:
+        if debug:
+            raise
+        report_error(error.findings)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # the reader of our output has left, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        if debug:
+            raise
+        report_error([f"{type(error).__name__}: {error}; a bug of cnnbench, details in {write_crash_log()}"])
+        return 1
+    return 0
+
+
+def dispatch(arguments: Sequence[str]) -> None:
+    """Calls the function of the verb with the arguments after it.
+
+    Raises:
+        ConfigError: no such verb.
+    """
+    verb, rest = (arguments[0], arguments[1:]) if arguments else ("--help", [])
+    if verb in ("-h", "--help"):
+        show_help()
+    elif verb == "--version":
+        say(f"cnnbench {__version__}")
+    elif verb in ("-sc", "--shell-completion"):
+        complete(arguments)
+    elif verb in VERBS:
+        module, function, _ = VERBS[verb]
+        getattr(importlib.import_module(module), function)(rest)
+    else:
+        raise ConfigError(f"{verb}: no such verb{did_you_mean(verb, VERBS)}; choose from {', '.join(VERBS)}")
+
+
+def show_help() -> None:
+    """Shows the verbs."""
+    say("cnnbench: train CNN image classifiers from a config, and show by measurement what helped.\n")
+    show_table(("verb", ""), [(verb, text) for verb, (_, _, text) in VERBS.items()])
+    say('\nEach verb has --help. Shell completion: eval "$(cnnbench -sc install=bash)" (or zsh, fish).')
+
+
+def complete(arguments: Sequence[str]) -> None:
+    """Answers the shell: verbs for the first word, else what Hydra knows of `train`."""
+    line = os.environ.get("COMP_LINE", "")
+    words = line.split()
+    if any(argument.startswith("query=") for argument in arguments):
+        if len(words) < 2 or (len(words) == 2 and not line.endswith(" ")):
+            prefix = words[1] if len(words) == 2 else ""
+            say(" ".join(verb for verb in VERBS if verb.startswith(prefix)))
+            return
+        if words[1] != "train":
+            return
+        os.environ["COMP_LINE"] = line.replace(" train", "", 1)
+    importlib.import_module("cnnbench.app").train(arguments)
+
+
+def write_crash_log() -> Path:
+    """Writes the current exception's traceback to a new file and gives back its path."""
+    descriptor, name = tempfile.mkstemp(prefix="cnnbench-crash-", suffix=".log")
+    with os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:
+        file.write(traceback.format_exc())
+    return Path(name)

@@ -1,0 +1,116 @@
+"""The terminal: the one place that prints. Text of unknown origin passes `visible` and is never markup."""
+
+import json
+import sys
+import unicodedata
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+_out = Console(markup=False, highlight=False, emoji=False)
+_err = Console(markup=False, highlight=False, emoji=False, stderr=True)
+_pipe = Console(markup=False, highlight=False, emoji=False, width=10_000)  # rich would wrap tables at 80
+
+
+def visible(text: str, *, keep: str = "") -> str:
+    r"""`text` with control, escape and direction-changing characters spelled out as `\xNN`, except those in `keep`."""
+    return "".join(
+        char if char in keep or unicodedata.category(char) not in ("Cc", "Cf", "Cs", "Co") else _escape(char)
+        for char in text
+    )
+
+
+def _escape(char: str) -> str:
+    code = ord(char)
+    return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
+
+
+def encodable(text: str, encoding: str) -> str:
+    """`text` as a terminal of this encoding can show it; the rest is backslash-escaped."""
+    return text.encode(encoding, "backslashreplace").decode(encoding)
+
+
+def say(text: str = "", *, style: str = "") -> None:
+    """Prints a line for people on stdout, wrapped to the terminal; piped output is not wrapped."""
+    line = encodable(visible(text, keep="\n"), _out.encoding)
+    _out.print(Text(line, style=style), soft_wrap=not _out.is_terminal)
+
+
+def say_exactly(text: str) -> None:
+    """Prints a line for programs on stdout: never wrapped or coloured."""
+    _out.print(Text(encodable(visible(text), _out.encoding)), soft_wrap=True)
+
+
+def say_json(document: Any) -> None:
+    """Prints one JSON document on stdout; NaN and infinity are refused."""
+    sys.stdout.write(json.dumps(document, allow_nan=False, indent=2) + "\n")
+
+
+def note(text: str) -> None:
+    """Prints something to know on stderr; the run goes on."""
+    _err.print(Text(encodable(visible(f"note: {text}"), _err.encoding), style="yellow"), soft_wrap=True)
+
+
+def report_error(findings: Iterable[str]) -> None:
+    """Prints one `error:` line per finding on stderr."""
+    for finding in findings:
+        _err.print(Text(encodable(visible(f"error: {finding}"), _err.encoding), style="red"), soft_wrap=True)
+
+
+def show_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str | None = None) -> None:
+    """Prints a table; a column whose cells are all numbers is aligned to the right. Piped, it is not wrapped."""
+    header, *cells = [[encodable(visible(str(cell)), _out.encoding) for cell in row] for row in (columns, *rows)]
+    table = Table(
+        title=title and Text(encodable(visible(title), _out.encoding)),
+        box=None,
+        header_style="bold",
+        pad_edge=False,
+        title_justify="left",
+    )
+    for index, column in enumerate(header):
+        numeric = all(row[index].lstrip("-+")[:1].isdigit() or not row[index] for row in cells)
+        table.add_column(Text(column), justify="right" if numeric else "left", overflow="fold")
+    for row in cells:
+        table.add_row(*map(Text, row))
+    (_out if _out.is_terminal else _pipe).print(table)
+
+
+class TrainingProgress:
+    """A live bar with images/s, loss and time left on a terminal; otherwise one line per epoch.
+
+    Use as a context manager around the training of `total_images` images.
+    """
+
+    def __init__(self, total_images: int, done_images: int = 0) -> None:
+        self.live = _out.is_terminal
+        columns = [TextColumn("{task.description}"), BarColumn(bar_width=None), TaskProgressColumn()]
+        if _out.width >= 60:
+            columns += [TextColumn("{task.fields[speed]}")]
+        self._bars = Progress(*columns, TimeRemainingColumn(compact=True), console=_out, transient=True)
+        self._task = self._bars.add_task("", total=total_images, completed=done_images, speed="")
+
+    def __enter__(self) -> "TrainingProgress":
+        if self.live:
+            self._bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bars.stop() if self.live else None
+
+    def advance(self, images: int) -> None:
+        """Counts `images` more as trained; the bar redraws itself ten times a second."""
+        if self.live:
+            self._bars.update(self._task, advance=images)
+
+    def show(self, description: str, images_per_second: float) -> None:
+        """What stands beside the bar."""
+        if self.live:
+            self._bars.update(self._task, description=description, speed=f"{images_per_second:,.0f} images/s")
+
+    def end_epoch(self, line: str) -> None:
+        """Prints the epoch's line above the bar."""
+        say(line)

@@ -1,0 +1,80 @@
+"""Batches as pure functions of (seed, epoch, index): the order, the random numbers, the normalised images."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from cnnbench.augment import Augmentation
+from cnnbench.data.images import ImageSet
+from cnnbench.device import Device
+from cnnbench.seeds import generator
+
+Batch = tuple[Tensor, Tensor]
+
+
+class Normalize:
+    """uint8 images to float32 with mean 0 and deviation 1 over the training images, in the device's memory format."""
+
+    def __init__(self, mean: Tensor, std: Tensor, device: Device) -> None:
+        self._scale = (1 / (255 * std)).view(1, -1, 1, 1).to(device.torch_device)
+        self._shift = (-mean / std).view(1, -1, 1, 1).to(device.torch_device)
+        self._memory_format = device.torch_memory_format
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """images: (N, C, H, W) uint8."""
+        floats = images.to(torch.float32, memory_format=self._memory_format)
+        return floats.mul_(self._scale).add_(self._shift)
+
+
+class TrainBatches:
+    """Shuffled, augmented, normalised batches of equal size.
+
+    The last images of an epoch's order that do not fill a batch are left out of that epoch; fewer images
+    than one batch make one smaller batch. A single image fills a batch of two: batch norm needs two values.
+    """
+
+    def __init__(
+        self, images: ImageSet, batch_size: int, seed: int, augmentation: Augmentation | None, normalize: Normalize
+    ) -> None:
+        self.images = images
+        self.batch_size = min(batch_size, max(len(images), 2))
+        self.steps_per_epoch = max(len(images) // self.batch_size, 1)
+        self.seed = seed
+        self.augmentation = augmentation
+        self.normalize = normalize
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """The batches of `epoch` from the one numbered `start` on."""
+        order = self.order(epoch)[start * self.batch_size : self.steps_per_epoch * self.batch_size]
+        noise = self._noise(epoch)
+        for number, (images, labels) in enumerate(self.images.batches(order, self.batch_size)):
+            if self.augmentation is not None and noise is not None:
+                indices = order[number * self.batch_size :][: len(images)]
+                images = self.augmentation.apply(images, noise[indices].to(images.device, non_blocking=True))
+            yield self.normalize(images), labels
+
+    def order(self, epoch: int) -> Tensor:
+        """The epoch's permutation of the image indices, (N,) int64."""
+        if len(self.images) == 1:
+            return torch.zeros(2, dtype=torch.int64)
+        return torch.randperm(len(self.images), generator=generator(self.seed, "order", epoch))
+
+    def _noise(self, epoch: int) -> Tensor | None:
+        if self.augmentation is None:
+            return None
+        shape = (len(self.images), self.augmentation.draws)
+        return torch.rand(shape, generator=generator(self.seed, "augmentation", epoch))
+
+
+class EvaluationBatches:
+    """All images once, in their order, normalised; the last batch may be smaller."""
+
+    def __init__(self, images: ImageSet, batch_size: int, normalize: Normalize) -> None:
+        self.images = images
+        self.batch_size = batch_size
+        self.normalize = normalize
+
+    def __iter__(self) -> Iterator[Batch]:
+        for images, labels in self.images.batches(torch.arange(len(self.images)), self.batch_size):
+            yield self.normalize(images), labels

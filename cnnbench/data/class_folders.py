@@ -1,0 +1,119 @@
+"""The image files in folders of classes, found but not opened."""
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from cnnbench.data.decode import EXTENSIONS
+from cnnbench.data.source import Part
+from cnnbench.data.splits import TEST_SEED, stratified_order
+from cnnbench.errors import DataError
+from cnnbench.seeds import generator
+
+PART_FOLDERS: dict[str, Part] = {
+    "train": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+}
+
+
+@dataclass(frozen=True)
+class Files:
+    """The images of one part: `labels` is int64 (N,)."""
+
+    paths: tuple[Path, ...]
+    labels: Tensor
+
+    def subset(self, indices: Tensor) -> "Files":
+        return Files(tuple(self.paths[i] for i in indices.tolist()), self.labels[indices])
+
+
+def find_parts(root: Path, test_fraction: float) -> tuple[tuple[str, ...], dict[Part, Files]]:
+    """The class names and the image files of each part that is there or is cut off.
+
+    Raises:
+        DataError: naming the folder that is missing, empty, or has other classes than training has.
+    """
+    folders = _folders(root)
+    named = {PART_FOLDERS[path.name.lower()]: path for path in folders if path.name.lower() in PART_FOLDERS}
+    for path in named.values():
+        _check_inside(path, root)
+    if "train" in named:
+        class_names = tuple(path.name for path in _class_folders(named["train"]))
+        return class_names, {part: _files(folder, class_names) for part, folder in named.items()}
+    if named and len(named) == len(folders):
+        raise DataError(f"{root}: has {', '.join(p.name for p in folders)} but no train folder; add one")
+    class_names = tuple(path.name for path in _class_folders(root))
+    files = _files(root, class_names)
+    order = stratified_order(files.labels, generator(TEST_SEED, "image_folder"))
+    test = min(round(test_fraction * len(order)), len(order) - len(class_names))
+    if not test:
+        return class_names, {"train": files}
+    train_indices, test_indices = order[:-test].sort().values, order[-test:].sort().values
+    return class_names, {"train": files.subset(train_indices), "test": files.subset(test_indices)}
+
+
+def _folders(root: Path) -> list[Path]:
+    """The folders in `root`, by name; hidden ones do not count."""
+    try:
+        with os.scandir(root) as entries:
+            return sorted(Path(entry.path) for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+    except OSError as error:
+        raise DataError(f"{root}: cannot be listed ({error.strerror}); set data.root to a folder of images") from error
+
+
+def _class_folders(root: Path) -> list[Path]:
+    folders = _folders(root)
+    if not folders:
+        raise DataError(f"{root}: has no class folders; put the images of each class into a folder named after it")
+    if len(folders) == 1:
+        raise DataError(f"{root}: has one class folder, {folders[0].name}; a classifier needs at least two")
+    return folders
+
+
+def _files(root: Path, class_names: Sequence[str]) -> Files:
+    """The images of all classes in `root`, by class, then by path."""
+    folders = _class_folders(root)
+    _check_classes(root, {path.name for path in folders}, set(class_names))
+    paths: list[Path] = []
+    counts = []
+    for folder in folders:
+        _check_inside(folder, root)
+        images = sorted(_images(folder))
+        if not images:
+            raise DataError(f"{folder}: has no images ({' '.join(sorted(EXTENSIONS))}); add some or remove the folder")
+        paths += images
+        counts.append(len(images))
+    labels = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
+    return Files(tuple(paths), labels)
+
+
+def _images(folder: Path) -> Iterable[Path]:
+    """The image files in `folder` and below; linked folders are not entered."""
+    for place, _, names in os.walk(folder):
+        for name in names:
+            if os.path.splitext(name)[1].lower() in EXTENSIONS and not name.startswith("."):
+                yield Path(place, name)
+
+
+def _check_classes(root: Path, found: set[str], expected: set[str]) -> None:
+    differences = [
+        f"{word} {', '.join(sorted(names)[:5])}{', ...' if len(names) > 5 else ''}"
+        for word, names in (("lacks", expected - found), ("has besides", found - expected))
+        if names
+    ]
+    if differences:
+        raise DataError(
+            f"{root}: its classes differ from those of training: it {' and '.join(differences)}; make them equal"
+        )
+
+
+def _check_inside(folder: Path, root: Path) -> None:
+    if folder.is_symlink() and not folder.resolve().is_relative_to(root.resolve()):
+        raise DataError(f"{folder}: is a link out of {root}, which is not followed; move its images there")

@@ -1,0 +1,97 @@
+"""From an image file to uint8 (C, H, W), with Pillow, whatever the file's mode or state."""
+
+import logging
+import os
+import warnings
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from cnnbench.data.images import ImageShape
+from cnnbench.errors import DataError
+
+EXTENSIONS = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm", ".pbm"))
+FORMATS = (
+    "JPEG",
+    "PNG",
+    "BMP",
+    "GIF",
+    "TIFF",
+    "WEBP",
+    "PPM",
+)  # Pillow's others need programs or are no photographs
+MAX_PIXELS = 100_000_000
+ORIENTATION, SIDEWAYS = 0x0112, (5, 6, 7, 8)  # Exif 2.32, 4.6.4
+
+warnings.filterwarnings("ignore", module=r"PIL\.")  # what matters becomes a DataError of one line
+logging.getLogger("PIL").setLevel(logging.CRITICAL)
+
+
+def decode_image(path: str | os.PathLike[str], image_shape: ImageShape) -> Tensor:
+    """The image at `path`, upright, as uint8 (C, H, W) of `image_shape`; C is 1 (grey) or 3 (RGB).
+
+    It is resized to cover height and width, then cropped at the centre. Transparency is laid over white;
+    16-bit grey is scaled to 8 bits; palettes, CMYK and the other modes are converted.
+
+    Raises:
+        DataError: naming `path`, for every file that holds no complete image.
+    """
+    channels, height, width = image_shape
+    try:
+        with Image.open(path, formats=FORMATS) as opened:
+            _check_pixels(opened)
+            image = _to_mode(ImageOps.exif_transpose(opened), "L" if channels == 1 else "RGB")
+        if image.size != (width, height):
+            image = ImageOps.fit(image, (width, height), Image.Resampling.BILINEAR)
+        pixels = torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8)
+    except Exception as error:  # in a damaged file Pillow meets nearly every kind
+        raise DataError(f"{os.fspath(path)}: {_reason(error, path)}") from error
+    return pixels.view(height, width, channels).permute(2, 0, 1).contiguous()
+
+
+def size_of(path: str | os.PathLike[str]) -> tuple[int, int]:
+    """The height and width that `decode_image` finds in the file, read from its header.
+
+    Raises:
+        DataError: naming `path`, if it is no image.
+    """
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            width, height = image.size
+            return (width, height) if image.getexif().get(ORIENTATION) in SIDEWAYS else (height, width)
+    except Exception as error:  # as above
+        raise DataError(f"{os.fspath(path)}: {_reason(error, path)}") from error
+
+
+def _to_mode(image: Image.Image, mode: str) -> Image.Image:
+    if image.mode.startswith(("I", "F")):
+        return _from_16_bits(image).convert(mode)
+    if image.has_transparency_data:
+        white = Image.new("RGBA", image.size, "white")
+        return Image.alpha_composite(white, image.convert("RGBA")).convert(mode)
+    return image if image.mode == mode else image.convert(mode)
+
+
+def _from_16_bits(image: Image.Image) -> Image.Image:
+    """Grey values 0..65535 as 0..255; Pillow's own conversion would clip them at 255."""
+    values = np.asarray(image)
+    if image.mode == "F" or (values.size and (values.min() < 0 or values.max() > 65535)):
+        raise ValueError("its values have no known range")
+    return Image.fromarray(((values.astype(np.uint32) + 128) // 257).astype(np.uint8))
+
+
+def _check_pixels(image: Image.Image) -> None:
+    if image.width * image.height > MAX_PIXELS:
+        raise ValueError(f"{image.width}x{image.height} are more than {MAX_PIXELS:,} pixels")
+
+
+def _reason(error: Exception, path: str | os.PathLike[str]) -> str:
+    if isinstance(error, Image.UnidentifiedImageError):
+        size = Path(path).stat().st_size
+        return "is empty (0 bytes)" if not size else f"is no image of a known format ({', '.join(FORMATS)})"
+    if isinstance(error, OSError) and error.strerror:
+        return f"cannot be read ({error.strerror})"
+    return " ".join(f"holds no image that can be read ({error or type(error).__name__})".split())

@@ -1,0 +1,134 @@
+"""A set of image files too large for memory: decoded by worker processes while the model trains."""
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, get_worker_info
+
+from cnnbench.data.decode import decode_image
+from cnnbench.data.images import ImageShape, channel_histogram
+from cnnbench.errors import DataError
+
+TIMEOUT_SECONDS = 120
+SAMPLE_IMAGES = 10_000
+SAMPLE_BATCH = 256
+
+Decoded = tuple[Tensor, dict[int, str]]
+
+
+@dataclass(frozen=True)
+class StreamedImages:
+    """Image files, decoded each time they are asked for; `labels` is int64 (N,) on the CPU.
+
+    `workers` processes decode ahead, in the order of the batches; with 0 the caller's process does it.
+    """
+
+    paths: tuple[Path, ...]
+    labels: Tensor
+    image_shape: ImageShape
+    workers: int
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    skipped: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def batches(self, indices: Tensor, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        if not len(indices):
+            return
+        labels = self.labels.index_select(0, indices).to(self.device)
+        decoded = decode_batches(self.paths, self.image_shape, indices.split(batch_size), self.workers)
+        for (images, bad), batch_labels in zip(decoded, labels.split(batch_size), strict=True):
+            refuse(bad)
+            yield images.to(self.device, non_blocking=True), batch_labels
+
+    def subset(self, indices: Tensor) -> "StreamedImages":
+        paths = tuple(self.paths[i] for i in indices.tolist())
+        return replace(self, paths=paths, labels=self.labels.index_select(0, indices))
+
+    def to(self, device: torch.device | str) -> "StreamedImages":
+        return replace(self, device=torch.device(device))
+
+    def histogram(self) -> Tensor:
+        """That of at most 10,000 images, evenly spaced: reading all of them would cost an epoch."""
+        sample = torch.linspace(0, len(self) - 1, min(len(self), SAMPLE_IMAGES), dtype=torch.float64).long()
+        on_cpu = self.to("cpu")
+        return sum(
+            (channel_histogram(images) for images, _ in on_cpu.batches(sample, SAMPLE_BATCH)),
+            torch.zeros(self.image_shape[0], 256, dtype=torch.int64),
+        )
+
+    def fingerprint(self) -> str:
+        """A SHA-256 of the files' names in their class folders, their sizes and labels, not of their pixels."""
+        digest = hashlib.sha256(repr(self.image_shape).encode())
+        digest.update(self.labels.contiguous().numpy().data)
+        for path in self.paths:
+            digest.update(os.fsencode(path.name) + f"\0{path.stat().st_size}\0".encode())
+        return digest.hexdigest()
+
+
+def refuse(bad: Mapping[int, str]) -> None:
+    """Raises DataError with the first of the findings, if there are any."""
+    if bad:
+        raise DataError(f"{next(iter(bad.values()))}; repair or remove it, or set data.on_bad_image=skip")
+
+
+def decode_batches(
+    paths: Sequence[Path], image_shape: ImageShape, batches: Iterable[Tensor], workers: int
+) -> Iterator[Decoded]:
+    """The images of each batch of indices into `paths`, in order, decoded ahead by `workers` processes.
+
+    Yields:
+        Images, uint8 (B, C, H, W), and what is wrong with the bad ones, by index; their pixels mean nothing.
+
+    Raises:
+        DataError: a worker died or gave nothing for 120 s; names the images the workers were at.
+    """
+    progress = torch.zeros(max(workers, 1), dtype=torch.int64).share_memory_()
+    loader = DataLoader(
+        _Batches(paths, image_shape, progress),
+        batch_size=None,  # an item is a whole batch
+        sampler=[chosen.tolist() for chosen in batches],
+        num_workers=workers,
+        collate_fn=_unchanged,
+        timeout=TIMEOUT_SECONDS if workers else 0,
+        generator=torch.Generator(),  # its own: the default one would draw from the run's random numbers
+    )
+    try:
+        yield from loader
+    except RuntimeError as error:  # the loader's word for a dead or silent worker
+        current = ", ".join(str(paths[i]) for i in progress.unique().tolist())
+        what = f"a worker died or took over {TIMEOUT_SECONDS} s while decoding this"
+        raise DataError(f"{current}: {what}; repair or remove it, or set data.workers lower") from error
+
+
+class _Batches(Dataset):
+    """Lists of indices to decoded batches; errors as text, which crosses processes whole."""
+
+    def __init__(self, paths: Sequence[Path], image_shape: ImageShape, progress: Tensor) -> None:
+        self.paths = paths
+        self.image_shape = image_shape
+        self.progress = progress
+
+    def __getitem__(self, indices: list[int]) -> Decoded:
+        worker = get_worker_info()
+        place = worker.id if worker else 0
+        images = torch.empty(len(indices), *self.image_shape, dtype=torch.uint8)
+        bad = {}
+        for slot, index in zip(images, indices, strict=True):
+            self.progress[place] = index
+            try:
+                slot.copy_(decode_image(self.paths[index], self.image_shape))
+            except DataError as error:
+                bad[index] = str(error)
+        return images, bad
+
+
+def _unchanged(batch: Any) -> Any:
+    return batch

@@ -1,0 +1,156 @@
+"""Where and in which numbers a model is trained: device, precision, memory format, compilation, threads."""
+
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from cnnbench.errors import UnavailableError
+from cnnbench.lookup import PositiveInt
+
+Precision = Literal["fp32", "tf32", "bf16", "fp16"]
+MemoryFormat = Literal["contiguous", "channels_last"]
+Backward = Callable[[Tensor], None]
+
+
+@dataclass
+class Device:
+    """A device and the policy to use it with. Owns the order backward, unscale, clip, step, update."""
+
+    torch_device: torch.device
+    precision: Precision
+    memory_format: MemoryFormat
+    compile: bool
+    threads: int
+
+    def __post_init__(self) -> None:
+        torch.set_num_threads(self.threads)
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        # a debugging aid that costs a write per tensor
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+        torch.backends.fp32_precision = "tf32" if self.precision == "tf32" else "ieee"  # type: ignore[attr-defined]
+        self._scaler = torch.amp.GradScaler(self.torch_device.type, enabled=self.precision == "fp16")
+
+    @property
+    def torch_memory_format(self) -> torch.memory_format:
+        """The memory format as torch names it."""
+        return torch.channels_last if self.memory_format == "channels_last" else torch.contiguous_format
+
+    def place(self, model: nn.Module) -> nn.Module:
+        """`model` itself, moved to the device in the memory format."""
+        return model.to(self.torch_device).to(memory_format=self.torch_memory_format)
+
+    def compiled(self, model: nn.Module) -> Callable[[Tensor], Tensor]:
+        """What to call in place of `model` for a forward pass; its weights stay in `model`."""
+        return torch.compile(model) if self.compile else model
+
+    def autocast(self) -> contextlib.AbstractContextManager[Any]:
+        """The context of a forward pass: lower precision where the policy asks for it."""
+        match self.precision:
+            case "bf16":
+                return torch.autocast(self.torch_device.type, torch.bfloat16)
+            case "fp16":
+                return torch.autocast(self.torch_device.type, torch.float16)
+            case _:
+                return contextlib.nullcontext()
+
+    def backward_and_step(
+        self, loss: Tensor, optimizer: torch.optim.Optimizer, on_gradients: Callable[[Backward], None]
+    ) -> bool:
+        """Backward, unscale, `on_gradients`, step, update; says whether the optimizer stepped.
+
+        `on_gradients` sees gradients in true units; it is given a function that replaces them by those of
+        another loss. A step is skipped only where fp16 gradients overflowed; the scale is then lowered.
+        """
+        self._backward(loss, optimizer)
+        on_gradients(lambda other: self._replace_gradients(other, optimizer))
+        scale = self._scaler.get_scale()
+        self._scaler.step(optimizer)
+        self._scaler.update()
+        return self._scaler.get_scale() >= scale
+
+    def _backward(self, loss: Tensor, optimizer: torch.optim.Optimizer) -> None:
+        optimizer.zero_grad(set_to_none=True)
+        self._scaler.scale(loss).backward()
+        self._scaler.unscale_(optimizer)
+
+    def _replace_gradients(self, loss: Tensor, optimizer: torch.optim.Optimizer) -> None:
+        self._scaler.update()  # closes the first pass: a scaler unscales only once between updates
+        self._backward(loss, optimizer)
+
+    def synchronize(self) -> None:
+        """Waits until the device has done all it was given; needed before a clock is read."""
+        if self.torch_device.type == "cuda":
+            torch.cuda.synchronize(self.torch_device)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The loss scale; empty without fp16."""
+        return self._scaler.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes back what `state_dict` gave."""
+        if state:
+            self._scaler.load_state_dict(state)
+
+
+def auto(
+    *,
+    precision: Precision | Literal["auto"],
+    memory_format: MemoryFormat | Literal["auto"],
+    compile: bool,
+    threads: PositiveInt | None,
+) -> Device:
+    """The GPU if there is one, else the CPU; bf16 where the hardware computes in it."""
+    kind = "cuda" if torch.cuda.is_available() else "mps" if torch.mps.is_available() else "cpu"
+    if precision == "auto":
+        precision = "bf16" if computes_in_bf16(kind) else "fp16" if kind == "cuda" else "fp32"
+    if memory_format == "auto":
+        memory_format = "contiguous" if kind == "mps" else "channels_last"
+    return make_policy(kind, precision, memory_format, compile, threads)
+
+
+def cpu(*, precision: Precision, memory_format: MemoryFormat, compile: bool, threads: PositiveInt | None) -> Device:
+    """The processor, with `threads` threads (null: one per core)."""
+    return make_policy("cpu", precision, memory_format, compile, threads)
+
+
+def cuda(*, precision: Precision, memory_format: MemoryFormat, compile: bool, threads: PositiveInt | None) -> Device:
+    """An NVIDIA or AMD GPU."""
+    if not torch.cuda.is_available():
+        raise UnavailableError("device=cuda: this machine has no CUDA device that torch can use; use device=auto")
+    return make_policy("cuda", precision, memory_format, compile, threads)
+
+
+def mps(*, precision: Precision, memory_format: MemoryFormat, compile: bool, threads: PositiveInt | None) -> Device:
+    """The GPU of an Apple computer."""
+    if not torch.mps.is_available():
+        raise UnavailableError("device=mps: this machine has no Apple GPU that torch can use; use device=auto")
+    return make_policy("mps", precision, memory_format, compile, threads)
+
+
+def computes_in_bf16(kind: str) -> bool:
+    """Whether the hardware has bf16 arithmetic (AVX512-BF16 or AMX; on a GPU: tensor cores), not an emulation."""
+    if kind == "cpu":
+        capabilities = torch.cpu.get_capabilities()
+        return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+    return kind == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+
+
+def make_policy(
+    kind: str, precision: Precision, memory_format: MemoryFormat, compile: bool = False, threads: int | None = None
+) -> Device:
+    """The device of this `kind` (cpu, cuda, mps) with a policy; `threads` null means torch's own number.
+
+    Raises:
+        UnavailableError: it has no such precision.
+    """
+    if precision == "tf32" and (kind != "cuda" or torch.cuda.get_device_capability() < (8, 0)):
+        raise UnavailableError(f"device.precision=tf32: {kind} here has no TF32; use fp32 or bf16")
+    threads = threads or torch.get_num_threads()
+    return Device(torch.device(kind), precision, memory_format, compile, threads)
+
+
+DEVICES = {"auto": auto, "cpu": cpu, "cuda": cuda, "mps": mps}

@@ -1,0 +1,135 @@
+"""`cnnbench doctor`: this machine, which precisions work on it and which is fastest, and which data sets it has."""
+
+import importlib.util
+import itertools
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from cnnbench.arguments import Parser
+from cnnbench.console import say, say_json, show_table
+from cnnbench.data_report import locate_all
+from cnnbench.device import computes_in_bf16, make_policy
+from cnnbench.environment import cpu_name
+from cnnbench.errors import CnnbenchError
+
+INSTRUCTION_SETS = ("avx2", "avx512_f", "avx512_bf16", "avx512_vnni", "amx_bf16", "amx_int8", "asimd", "sve")
+PRECISIONS, MEMORY_FORMATS = ("fp32", "tf32", "bf16", "fp16"), ("contiguous", "channels_last")
+ROUNDS, SLOWEST_STEP_SECONDS = 5, 2.0
+Step = Callable[[], None]
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Shows the machine; takes about ten seconds."""
+    parser = Parser("doctor", "This machine: cores, instruction sets, GPU, speed of each precision, data sets found.")
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    options = parser.parse_args(arguments)
+    document: dict[str, Any] = {"machine": describe_machine(), "policies": time_policies(), "data": locate_all()}
+    if options.json:
+        say_json(document)
+        return
+    show_table(("machine", ""), [(key, show(value)) for key, value in document["machine"].items()])
+    say()
+    columns = ("precision", "memory format", "training step", "speed against the first")
+    plain = document["policies"][0]["seconds"]
+    show_table(columns, [policy_row(policy, plain) for policy in document["policies"]])
+    say()
+    show_table(
+        ("data", "images", "found"), [(d["data"], d["image_shape"] or "-", d["found"]) for d in document["data"]]
+    )
+
+
+def describe_machine() -> dict[str, Any]:
+    """Versions, processor, memory, load and GPU."""
+    capabilities = torch.cpu.get_capabilities()
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "cpu": cpu_name(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "instruction_sets": [name for name in INSTRUCTION_SETS if capabilities.get(name)],
+        "bf16_in_hardware": computes_in_bf16("cpu"),
+        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        "load_average": os.getloadavg()[0],
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "mps": torch.mps.is_available(),
+        "torchvision": importlib.util.find_spec("torchvision") is not None,
+    }
+
+
+def time_policies() -> list[dict[str, Any]]:
+    """The median seconds of a training step in each precision and memory format, measured in turn.
+
+    A step is forward, backward and SGD of three 3x3 convolutions (64 channels, batch 32, 32x32 pixels).
+    `seconds` is null where `problem` says why the policy does not work, or that it is far slower.
+    """
+    kind = "cuda" if torch.cuda.is_available() else "cpu"
+    policies = [_try_policy(kind, *policy) for policy in itertools.product(PRECISIONS, MEMORY_FORMATS)]
+    rounds = [[_time(step) if step else None for _, step in policies] for _ in range(ROUNDS)]
+    for (report, step), times in zip(policies, zip(*rounds, strict=True), strict=True):
+        report["seconds"] = statistics.median(times) if step else None
+    return [report for report, _ in policies]
+
+
+def _try_policy(kind: str, precision: Any, memory_format: Any) -> tuple[dict[str, Any], Step | None]:
+    report = {"device": kind, "precision": precision, "memory_format": memory_format, "problem": None}
+    try:
+        step = _make_step(kind, precision, memory_format)
+        seconds = _time(step)
+    except (CnnbenchError, RuntimeError) as error:
+        return report | {"problem": str(error).splitlines()[0]}, None
+    if seconds > SLOWEST_STEP_SECONDS:
+        return report | {"problem": f"emulated: {seconds:.1f} s a step"}, None
+    return report, step
+
+
+def _make_step(kind: str, precision: Any, memory_format: Any) -> Step:
+    device = make_policy(kind, precision, memory_format)
+    layers = [nn.Conv2d(3, 64, 3, padding=1)]
+    layers += [nn.Conv2d(64, 64, 3, padding=1) for _ in range(2)]
+    model = device.place(nn.Sequential(*layers))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    images = torch.randn(32, 3, 32, 32, device=device.torch_device).to(memory_format=device.torch_memory_format)
+
+    def step() -> None:
+        with device.autocast():
+            loss = model(images).float().square().mean()
+        device.backward_and_step(loss, optimizer, lambda backward: None)
+        device.synchronize()
+
+    return step
+
+
+def _time(step: Step) -> float:
+    step()
+    start = time.perf_counter()
+    step()
+    return time.perf_counter() - start
+
+
+def policy_row(policy: dict[str, Any], plain: float) -> tuple[str, ...]:
+    """A line of the table of policies; `plain` is the seconds of fp32 contiguous."""
+    if policy["seconds"] is None:
+        return policy["precision"], policy["memory_format"], policy["problem"], ""
+    return (
+        policy["precision"],
+        policy["memory_format"],
+        f"{1000 * policy['seconds']:.1f} ms",
+        f"{plain / policy['seconds']:.2f}x",
+    )
+
+
+def show(value: Any) -> str:
+    """A fact about the machine in words."""
+    if isinstance(value, list):
+        return ", ".join(value)
+    if isinstance(value, bool) or value is None:
+        return {True: "yes", False: "no", None: "none"}[value]
+    return f"{value / 2**30:.1f} GiB" if isinstance(value, int) and value > 2**20 else str(value)

@@ -1,0 +1,90 @@
+"""`cnnbench evaluate`: how a run's model does on its test split or on another data set of the same shape."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from cnnbench.app import compose
+from cnnbench.arguments import Parser
+from cnnbench.assemble import evaluation_batches, find_data, read_splits
+from cnnbench.console import say, say_json, show_table
+from cnnbench.data import Source
+from cnnbench.errors import ConfigError, DataError
+from cnnbench.loop import Evaluation
+from cnnbench.loop import evaluate as evaluate_model
+from cnnbench.memory import out_of_memory_named
+from cnnbench.runs import RunFolder
+from cnnbench.screen import percent, shape
+from cnnbench.trained import TrainedModel, load_trained
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Evaluates a run; reading its own test split once more is counted in its summary."""
+    parser = Parser("evaluate", "Accuracy and loss of a run's model on its test split, or on other data.")
+    parser.add_argument("run", type=Path, help="a run folder")
+    parser.add_argument("overrides", nargs="*", metavar="data=CHOICE", help="other data: data=mnist data.root=PATH ...")
+    parser.add_argument("--split", choices=("test", "val"), default="test", help="which part (default: test)")
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    options = parser.parse_args(arguments)
+    document = evaluate_run(options.run, options.overrides, options.split)
+    if options.json:
+        say_json(document)
+        return
+    rows = [(key, percent(value) if key.endswith("accuracy") else value) for key, value in document.items()]
+    show_table(("evaluation", ""), rows)
+    if options.split == "test" and not options.overrides:
+        say(f"\nThis run's test split has now been read {document['test_reads']} times.")
+
+
+def evaluate_run(run: Path, overrides: Sequence[str], split: str) -> dict[str, Any]:
+    """Loss and accuracies of the run's model on `split` of its data, or of the data that `overrides` choose.
+
+    Raises:
+        ConfigError: an override is not about data.
+        DataError: the other data has another shape or other classes, or has no such split.
+    """
+    trained = load_trained(run)
+    node = _other_data(overrides) if overrides else trained.config.data
+    source = find_data(node)
+    _refuse_other_shape(trained, source)
+    with out_of_memory_named(trained.config.batch_size):
+        reads = _count_read(run) if split == "test" and not overrides else None
+        evaluation = _evaluate(trained, source, node, split)
+    document: dict[str, Any] = {"run": str(run), "data": source.name, "split": split, "images": len(evaluation.labels)}
+    document |= {name: getattr(evaluation, name) for name in ("loss", "accuracy", "top5_accuracy")}
+    return document | ({"test_reads": reads} if reads else {})
+
+
+def _evaluate(trained: TrainedModel, source: Source, node: dict[str, Any], split: str) -> Evaluation:
+    splits = read_splits(source, node)
+    images = splits.read_test() if split == "test" else splits.val
+    if images is None or not len(images):
+        raise DataError(f"data={source.name}: has no {split} split; choose another with --split")
+    batches = evaluation_batches(images, trained.config, trained.normalize, trained.device)
+    evaluation = evaluate_model(trained.model, batches, trained.device)
+    assert evaluation is not None
+    return evaluation
+
+
+def _other_data(overrides: Sequence[str]) -> dict[str, Any]:
+    foreign = [text for text in overrides if not text.lstrip("+").startswith(("data=", "data."))]
+    if foreign:
+        raise ConfigError(*(f"{text}: evaluate takes data=... and data.KEY=... only" for text in foreign))
+    return compose(overrides).data
+
+
+def _refuse_other_shape(trained: TrainedModel, source: Source) -> None:
+    ours, theirs = (trained.image_shape, len(trained.class_names)), (source.image_shape, source.num_classes)
+    if ours != theirs:
+        raise DataError(
+            f"data={source.name}: has {shape(theirs[0])} images of {theirs[1]} classes, "
+            f"the run was trained on {shape(ours[0])} and {ours[1]} classes"
+        )
+
+
+def _count_read(run: Path) -> int:
+    with RunFolder(run, resume=True) as folder:
+        reads = folder.summary["test_reads"] + 1
+        folder.update_summary(test_reads=reads)
+        folder.log(f"test split read ({reads}) by evaluate")
+    return reads

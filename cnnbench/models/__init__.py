@@ -1,0 +1,25 @@
+"""The networks: functions of an image shape (C, H, W) and a number of classes, giving modules that give logits."""
+
+from cnnbench.lookup import Table
+from cnnbench.models.articles import deep_residual, separable, stacked
+from cnnbench.models.classic import alexnet, lenet, vgg
+from cnnbench.models.from_torchvision import torchvision
+from cnnbench.models.inception import inception
+from cnnbench.models.plain import plain
+from cnnbench.models.resnet import resnet, wide_resnet
+
+MODELS: Table = {
+    "simple": stacked,
+    "small3": stacked,
+    "deep": stacked,
+    "deep_residual": deep_residual,
+    "separable": separable,
+    "plain": plain,
+    "lenet": lenet,
+    "alexnet": alexnet,
+    "vgg": vgg,
+    "inception": inception,
+    "resnet": resnet,
+    "wide_resnet": wide_resnet,
+    "torchvision": torchvision,
+}

@@ -1,0 +1,128 @@
+"""The networks of the articles' listings, as they were meant: `plain` with its finer settings fixed.
+
+All share one set of settings, so any two compare at equal depth and width; the YAML files hold each listing's values.
+"""
+
+from typing import Any
+
+from cnnbench.lookup import Positive, PositiveInt, ProperFraction
+from cnnbench.models.blocks import Activation, ConvNet, Head, ImageShape, Norm, Pool
+from cnnbench.models.plain import plain
+
+FIXED: dict[str, Any] = {
+    "stride": 1,
+    "padding": "same",
+    "pool_size": 2,
+    "pool_stride": 2,
+    "pool_ceil_mode": True,  # four poolings of 8x8 digits: 8, 4, 2, 1, 1
+    "spatial_dropout": 0.0,
+}
+
+
+def stacked(
+    image_shape: ImageShape,
+    num_classes: int,
+    *,
+    widths: list[PositiveInt],
+    width_multiplier: Positive,
+    depth: PositiveInt,
+    kernel_size: PositiveInt,
+    norm: Norm,
+    activation: Activation,
+    pool: Pool,
+    head: Head,
+    hidden: PositiveInt,
+    dropout: ProperFraction,
+) -> ConvNet:
+    """Convolutions one after the other: `simple` (article 000), `small3` (001) and `deep` (002, section 4.5).
+
+    Convolution makes them equivariant to translation; invariance to rotation and flips has to come from the data.
+    The logits go to the loss as they are, without the listing's softmax (001) or dropout (002).
+    """
+    return plain(
+        image_shape,
+        num_classes,
+        widths=widths,
+        width_multiplier=width_multiplier,
+        depth=depth,
+        kernel_size=kernel_size,
+        separable=False,
+        residual=False,
+        norm=norm,
+        activation=activation,
+        pool=pool,
+        head=head,
+        hidden=hidden,
+        dropout=dropout,
+        **FIXED,
+    )
+
+
+def deep_residual(
+    image_shape: ImageShape,
+    num_classes: int,
+    *,
+    widths: list[PositiveInt],
+    width_multiplier: Positive,
+    depth: PositiveInt,
+    kernel_size: PositiveInt,
+    norm: Norm,
+    activation: Activation,
+    pool: Pool,
+    head: Head,
+    hidden: PositiveInt,
+    dropout: ProperFraction,
+) -> ConvNet:
+    """The layers of `deep` with the skips its listing promises; 1x1 projections where the width changes."""
+    return plain(
+        image_shape,
+        num_classes,
+        widths=widths,
+        width_multiplier=width_multiplier,
+        depth=depth,
+        kernel_size=kernel_size,
+        separable=False,
+        residual=True,
+        norm=norm,
+        activation=activation,
+        pool=pool,
+        head=head,
+        hidden=hidden,
+        dropout=dropout,
+        **FIXED,
+    )
+
+
+def separable(
+    image_shape: ImageShape,
+    num_classes: int,
+    *,
+    widths: list[PositiveInt],
+    width_multiplier: Positive,
+    depth: PositiveInt,
+    kernel_size: PositiveInt,
+    norm: Norm,
+    activation: Activation,
+    pool: Pool,
+    head: Head,
+    hidden: PositiveInt,
+    dropout: ProperFraction,
+) -> ConvNet:
+    """The layers of `deep`, each convolution but the first split into a depthwise and a pointwise one."""
+    return plain(
+        image_shape,
+        num_classes,
+        widths=widths,
+        width_multiplier=width_multiplier,
+        depth=depth,
+        kernel_size=kernel_size,
+        separable=True,
+        residual=False,
+        norm=norm,
+        activation=activation,
+        pool=pool,
+        head=head,
+        hidden=hidden,
+        dropout=dropout,
+        **FIXED,
+    )

@@ -1,0 +1,137 @@
+"""The optimizers. Each parameter group carries `initial_lr`, which the schedule multiplies.
+
+Three different things are called L2 regularisation; with lambda the number the user gives:
+
+- The penalty `regularization=[l2]` adds lambda * ||w||² to the loss. Its gradient is 2 * lambda * w.
+- Coupled `weight_decay` (sgd, adam, rmsprop) adds lambda * w to the gradient. For sgd this is the penalty
+  with half the lambda. Adam and RMSprop then divide it, like the rest of the gradient, by its recent size:
+  weights with large gradients are decayed less.
+- Decoupled `weight_decay` (adamw, muon) takes lr * lambda * w from the weights beside the gradient step, the same
+  share of every weight (Loshchilov & Hutter, Decoupled Weight Decay Regularization, 2019).
+
+None touches biases and norm scales: the penalty takes conv and linear weights, weight decay every parameter with
+two or more dimensions.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from cnnbench.errors import ConfigError
+from cnnbench.lookup import NonNegative, Positive, PositiveInt, ProperFraction
+from cnnbench.muon import Muon
+
+
+def sgd(
+    model: nn.Module, *, lr: Positive, momentum: ProperFraction, nesterov: bool, weight_decay: NonNegative
+) -> Optimizer:
+    """Stochastic gradient descent, with momentum (Sutskever et al., 2013); weight decay is coupled."""
+    _check_nesterov(nesterov, momentum)
+    groups = _decay_groups(model, lr, weight_decay)
+    return torch.optim.SGD(groups, lr=lr, momentum=momentum, nesterov=nesterov)
+
+
+def adam(
+    model: nn.Module, *, lr: Positive, betas: list[ProperFraction], eps: Positive, weight_decay: NonNegative
+) -> Optimizer:
+    """Adam (Kingma & Ba, 2015); weight decay is coupled."""
+    groups = _decay_groups(model, lr, weight_decay)
+    return torch.optim.Adam(groups, lr=lr, betas=_pair(betas, "betas"), eps=eps)
+
+
+def adamw(
+    model: nn.Module, *, lr: Positive, betas: list[ProperFraction], eps: Positive, weight_decay: NonNegative
+) -> Optimizer:
+    """Adam with decoupled weight decay (Loshchilov & Hutter, 2019)."""
+    groups = _decay_groups(model, lr, weight_decay)
+    return torch.optim.AdamW(groups, lr=lr, betas=_pair(betas, "betas"), eps=eps)
+
+
+def rmsprop(
+    model: nn.Module,
+    *,
+    lr: Positive,
+    alpha: ProperFraction,
+    eps: Positive,
+    momentum: ProperFraction,
+    weight_decay: NonNegative,
+) -> Optimizer:
+    """RMSprop (Tieleman & Hinton, 2012): the gradient over the root of its running mean square; coupled decay."""
+    groups = _decay_groups(model, lr, weight_decay)
+    return torch.optim.RMSprop(groups, lr=lr, alpha=alpha, eps=eps, momentum=momentum)
+
+
+def muon(
+    model: nn.Module,
+    *,
+    lr: Positive,
+    momentum: ProperFraction,
+    nesterov: bool,
+    ns_steps: PositiveInt,
+    weight_decay: NonNegative,
+    adamw_lr: Positive,
+    adamw_betas: list[ProperFraction],
+    adamw_eps: Positive,
+) -> Optimizer:
+    """Muon for the hidden conv and linear weights, AdamW for the rest; weight decay is decoupled in both.
+
+    The rest is the first and the last weight (the model's input and output layers), biases and norm parameters.
+    """
+    _check_nesterov(nesterov, momentum)
+    hidden = {id(weight) for weight in _weights(model)[1:-1]}
+    groups = []
+    for group in _decay_groups(model, lr, weight_decay):
+        own = [p for p in group["params"] if id(p) in hidden]
+        rest = [p for p in group["params"] if id(p) not in hidden]
+        groups.append(group | {"params": own, "orthogonal": True})
+        groups.append(group | {"params": rest, "orthogonal": False, "lr": adamw_lr, "initial_lr": adamw_lr})
+    return Muon(
+        [group for group in groups if group["params"]],
+        lr=lr,
+        momentum=momentum,
+        nesterov=nesterov,
+        ns_steps=ns_steps,
+        betas=_pair(adamw_betas, "adamw_betas"),
+        eps=adamw_eps,
+    )
+
+
+def _weights(model: nn.Module) -> list[nn.Parameter]:
+    return [p for p in model.parameters() if p.ndim >= 2]
+
+
+def _decay_groups(model: nn.Module, lr: float, weight_decay: float) -> list[dict[str, Any]]:
+    """The trainable parameters: weights (two or more dimensions) in one group, all others in one without decay."""
+    trainable = [p for p in model.parameters() if p.requires_grad]
+    weights = [p for p in trainable if p.ndim >= 2]
+    others = [p for p in trainable if p.ndim < 2]
+    groups = [
+        {"params": weights, "weight_decay": weight_decay, "lr": lr, "initial_lr": lr},
+        {"params": others, "weight_decay": 0.0, "lr": lr, "initial_lr": lr},
+    ]
+    return [group for group in groups if group["params"]]
+
+
+def _check_nesterov(nesterov: bool, momentum: float) -> None:
+    if nesterov and momentum == 0:
+        raise ConfigError(
+            "optimizer.nesterov=true: needs momentum; set optimizer.momentum=0.9 or optimizer.nesterov=false"
+        )
+
+
+def _pair(betas: list[float], key: str) -> tuple[float, float]:
+    if len(betas) != 2:
+        raise ConfigError(f"optimizer.{key}={betas}: should be two numbers; give for example [0.9,0.999]")
+    return betas[0], betas[1]
+
+
+OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
+    "sgd": sgd,
+    "adam": adam,
+    "adamw": adamw,
+    "rmsprop": rmsprop,
+    "muon": muon,
+}

@@ -1,0 +1,63 @@
+"""`cnnbench predict`: class probabilities of image files."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from cnnbench.arguments import Parser
+from cnnbench.console import say_json, show_table
+from cnnbench.data.decode import decode_image
+from cnnbench.errors import DataError
+from cnnbench.screen import percent
+from cnnbench.trained import TrainedModel, load_trained
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Shows the most probable classes of each image."""
+    parser = Parser("predict", "The most probable classes of images, by a run's model.")
+    parser.add_argument("run", type=Path, help="a run folder")
+    parser.add_argument("images", type=Path, nargs="+", metavar="image", help="image files")
+    parser.add_argument("--top", type=int, default=3, metavar="K", help="classes to show for each image (default: 3)")
+    parser.add_argument("--json", action="store_true", help="print one JSON document with all classes")
+    options = parser.parse_args(arguments)
+    if options.top < 1:
+        parser.error(f"--top={options.top}: should be a whole number >= 1")
+    predictions = predict_images(load_trained(options.run), options.images)
+    if options.json:
+        say_json(predictions)
+        return
+    rows = []
+    for prediction in predictions:
+        ranked = sorted(prediction["probabilities"].items(), key=lambda item: -item[1])[: options.top]
+        rows.append((prediction["image"], ", ".join(f"{name} {percent(share)}" for name, share in ranked)))
+    show_table(("image", "classes"), rows)
+
+
+def predict_images(trained: TrainedModel, paths: Sequence[Path]) -> list[dict[str, Any]]:
+    """For each image: `image`, `class` and `probabilities` by class name (softmax of the logits).
+
+    Raises:
+        DataError: with one line for every file that is not an image.
+    """
+    images: list[Tensor] = []
+    findings: list[str] = []
+    for path in paths:
+        try:
+            images.append(decode_image(path, trained.image_shape))
+        except DataError as error:
+            findings += error.findings
+    if findings:
+        raise DataError(*findings)
+    batches = torch.stack(images).split(2 * trained.config.batch_size)
+    probabilities = torch.cat([trained.logits(batch).softmax(1).cpu() for batch in batches])
+    return [
+        {
+            "image": str(path),
+            "class": trained.class_names[int(row.argmax())],
+            "probabilities": dict(zip(trained.class_names, row.tolist(), strict=True)),
+        }
+        for path, row in zip(paths, probabilities, strict=True)
+    ]

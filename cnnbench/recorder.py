@@ -1,0 +1,213 @@
+"""What a run writes while it trains: metrics, checkpoints, progress; and how it takes them up again."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from cnnbench.checkpoint import drop_strangers, load_checkpoint, load_weights, save_checkpoint
+from cnnbench.console import TrainingProgress, note
+from cnnbench.data import Splits
+from cnnbench.data.batches import TrainBatches
+from cnnbench.errors import CheckpointError
+from cnnbench.loop import Metrics, Training, check_finite
+from cnnbench.runs import RunFolder
+from cnnbench.signals import StopSignals
+
+SECONDS_BETWEEN_LOOKS = 1.0  # how often the loop waits for the device to show the loss
+POSITION = (
+    "epoch",
+    "batch",
+    "step",
+    "skipped_steps",
+    "epoch_seconds",
+    "train_seconds",
+    "best_epoch",
+    "best_val_accuracy",
+    "best_val_loss",
+    "time_to_target",
+)
+
+
+class Recorder:
+    """Writes a run's progress into its folder; a context manager around the training.
+
+    Inside it the first stop signal lets the current batch finish, saves, and raises Interrupted.
+    """
+
+    def __init__(self, run: RunFolder, training: Training, batches: TrainBatches, splits: Splits, epochs: int) -> None:
+        self.run = run
+        self.training = training
+        self.batches = batches
+        self.data_facts = {
+            "mean": splits.mean.tolist(),
+            "std": splits.std.tolist(),
+            "class_names": list(splits.class_names),
+            "image_shape": list(splits.image_shape),
+            "fingerprint": splits.fingerprint,
+        }
+        self.epochs = epochs
+        self.signals = StopSignals()
+        self._looked = time.monotonic()
+
+    def __enter__(self) -> "Recorder":
+        per_epoch = self.batches.steps_per_epoch * self.batches.batch_size
+        done = self.training.epoch * per_epoch + self.training.batch * self.batches.batch_size
+        self.progress = TrainingProgress(self.epochs * per_epoch, done)
+        self.progress.__enter__()
+        self.signals.__enter__()
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        self.signals.__exit__(*exception)
+        self.progress.__exit__(*exception)
+
+    def after_batch(self, training: Training, images: int) -> None:
+        """Moves the bar; stops on a signal; once a second looks at the loss.
+
+        Raises:
+            Interrupted: a signal came; the checkpoint then holds every batch so far.
+            DivergedError: the loss is not finite.
+        """
+        self.progress.advance(images)
+        if self.signals.received is not None:
+            check_finite(training)
+            self.save(is_best=False)
+            self.run.update_summary(steps=training.step, train_seconds=training.train_seconds)
+            self.signals.raise_interrupted(f"stopped and saved; go on with: cnnbench resume {self.run.path}")
+        if time.monotonic() - self._looked > SECONDS_BETWEEN_LOOKS:
+            check_finite(training)
+            speed = training.sums.images / training.epoch_seconds
+            loss = float(training.sums.loss) / training.sums.images
+            self.progress.show(f"epoch {training.epoch + 1}/{self.epochs} loss {loss:.3f}", speed)
+            self._looked = time.monotonic()
+
+    def after_epoch(self, training: Training, metrics: Metrics, is_best: bool) -> None:
+        """Appends the epoch to metrics.jsonl, then saves a checkpoint that has seen it."""
+        self.run.append_metrics(metrics)
+        line = epoch_line(metrics, self.epochs)
+        self.run.log(line)
+        self.save(is_best=is_best)
+        self.progress.end_epoch(line + (" *" if is_best else ""))
+
+    def save(self, *, is_best: bool) -> None:
+        """Saves a checkpoint of the whole training state."""
+        save_checkpoint(self.run.checkpoints, self.training.step, self.state_dict(), is_best=is_best)
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that resuming, evaluating and predicting need; loadable with `weights_only=True`."""
+        training = self.training
+        evaluated = training.evaluation_model()
+        return {
+            "versions": {"torch": str(torch.__version__)},
+            "position": {name: getattr(training, name) for name in POSITION},
+            "metrics_bytes": self.run.metrics_length(),
+            "model": training.model.state_dict(),
+            "averaged": None if evaluated is training.model else evaluated.state_dict(),
+            "optimizer": {"class": type(training.optimizer).__name__, "state": training.optimizer.state_dict()},
+            "callbacks": {name: callback.state_dict() for name, callback in training.callbacks.items()},
+            "scaler": training.device.state_dict(),
+            "sums": training.sums.state_dict(),
+            "rng": rng_state(),
+            "config_hash": self.run.summary["config_hash"],
+            "bits": bits_depend_on(training),
+            "data": self.data_facts,
+        }
+
+    def resume(self) -> None:
+        """Puts the training where the newest whole checkpoint left it, and metrics.jsonl with it.
+
+        Raises:
+            CheckpointError: there is none, or it belongs to another config, optimizer or data.
+        """
+        folder = self.run.checkpoints
+        drop_strangers(folder)
+        state = load_checkpoint(folder)
+        self._refuse_others(state, folder)
+        training = self.training
+        load_weights(training.model, state["model"], folder)
+        training.optimizer.load_state_dict(state["optimizer"]["state"])
+        for name, callback in training.callbacks.items():
+            callback.load_state_dict(state["callbacks"][name])
+        training.device.load_state_dict(state["scaler"])
+        training.sums.load_state_dict(state["sums"])
+        for name in POSITION:
+            setattr(training, name, state["position"][name])
+        self.run.cut_metrics(state["metrics_bytes"])
+        self.run.update_summary(status="running", error=None, exit_code=None)
+        self.run.log(f"resumed at epoch {training.epoch + 1}, batch {training.batch + 1}")
+        restore_rng(state["rng"])  # last: building the parts has drawn numbers
+
+    def _refuse_others(self, state: dict[str, Any], folder: Path) -> None:
+        ours = {
+            "config": self.run.summary["config_hash"],
+            "optimizer": type(self.training.optimizer).__name__,
+            "data": self.data_facts["fingerprint"],
+        }
+        theirs = {
+            "config": state["config_hash"],
+            "optimizer": state["optimizer"]["class"],
+            "data": state["data"]["fingerprint"],
+        }
+        for what, value in ours.items():
+            if theirs[what] != value:
+                raise CheckpointError(f"{folder}: was saved with another {what} ({theirs[what]}, now {value})")
+        now = bits_depend_on(self.training)
+        changed = [f"{name} {was} -> {now[name]}" for name, was in state["bits"].items() if was != now[name]]
+        if changed:
+            note(f"{', '.join(changed)}: the run goes on, but not bit for bit as it would have")
+
+    def load_selected(self, select: str) -> tuple[int, torch.nn.Module]:
+        """The epoch whose weights are to be tested, and the model that has them."""
+        training = self.training
+        model = training.evaluation_model()
+        if select == "last" or training.best_epoch in (None, training.epoch):
+            return training.epoch, model
+        state = load_checkpoint(self.run.checkpoints, best=True)
+        load_weights(model, evaluation_weights(state), self.run.checkpoints)
+        return state["position"]["epoch"], model
+
+
+def evaluation_weights(state: dict[str, Any]) -> dict[str, Tensor]:
+    """The weights that were validated: the average where a callback makes one."""
+    return state["averaged"] or state["model"]
+
+
+def bits_depend_on(training: Training) -> dict[str, str]:
+    """What has to be the same for a resumed run to have the same bits."""
+    device = training.device
+    return {
+        "torch": str(torch.__version__),
+        "device": device.torch_device.type,
+        "precision": device.precision,
+        "memory_format": device.memory_format,
+        "threads": str(device.threads),
+    }
+
+
+def rng_state() -> dict[str, Tensor]:
+    """The state of torch's generators of the CPU and, where there is one, the GPU."""
+    state = {"cpu": torch.get_rng_state()}
+    return state | ({"cuda": torch.cuda.get_rng_state()} if torch.cuda.is_available() else {})
+
+
+def restore_rng(state: dict[str, Tensor]) -> None:
+    """Takes back what `rng_state` gave."""
+    torch.set_rng_state(state["cpu"])
+    if "cuda" in state and torch.cuda.is_available():
+        torch.cuda.set_rng_state(state["cuda"])
+
+
+def epoch_line(metrics: Metrics, epochs: int) -> str:
+    """One epoch in words."""
+    validation = ""
+    if metrics["val_accuracy"] is not None:
+        validation = f"  val {metrics['val_loss']:.4f} {100 * metrics['val_accuracy']:.2f} %"
+    sparsity = f"  zeros {100 * metrics['sparsity']:.1f} %" if metrics.get("sparsity") else ""
+    return (
+        f"epoch {metrics['epoch']:>{len(str(epochs))}}/{epochs}"
+        f"  train {metrics['train_loss']:.4f} {100 * metrics['train_accuracy']:.2f} %{validation}{sparsity}"
+        f"  lr {metrics['lr']:.2g}  {metrics['images_per_second']:,.0f} images/s"
+    )

@@ -1,0 +1,33 @@
+"""The regularizers. A run applies them in the order of this table, whatever order they are given in.
+
+1. Targets are mixed first; with both active cutmix works on what mixup made.
+2. Penalties join the loss; sam replaces the gradients, gradient_clip then bounds what will be stepped with.
+3. max_norm bounds the weights after the step.
+4. Averages come last (pruning acts just before them, so that they average what is left). For evaluation
+   callbacks are asked in reverse order: ema replaces the model, and swa, once it has started, replaces that.
+"""
+
+from collections.abc import Callable
+
+from cnnbench.callback import Callback
+from cnnbench.regularizers.averaging import EMA, SWA
+from cnnbench.regularizers.early_stopping import EarlyStopping
+from cnnbench.regularizers.limits import GradientClip, MaxNorm
+from cnnbench.regularizers.mixing import CutMix, MixUp
+from cnnbench.regularizers.penalties import L1, L2
+from cnnbench.regularizers.sam import SAM
+from cnnbench.regularizers.stochastic_depth import stochastic_depth
+
+REGULARIZERS: dict[str, Callable[..., Callback]] = {
+    "stochastic_depth": stochastic_depth,
+    "mixup": MixUp,
+    "cutmix": CutMix,
+    "l1": L1,
+    "l2": L2,
+    "sam": SAM,
+    "gradient_clip": GradientClip,
+    "max_norm": MaxNorm,
+    "swa": SWA,
+    "ema": EMA,
+    "early_stopping": EarlyStopping,
+}

@@ -1,0 +1,71 @@
+"""What `train` shows before and after: the config it resolved, the model's size, the results."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from cnnbench.config import LIST_GROUPS, TABLES, RunConfig
+from cnnbench.console import say, show_table
+from cnnbench.data import Source
+from cnnbench.device import Device
+from cnnbench.models.describe import Description
+
+
+def introduce(config: RunConfig, source: Source, device: Device, description: Description) -> None:
+    """Shows every choice with its settings, then the model's size and the device's policy."""
+    rows = [(group, choice_line(group, getattr(config, group))) for group in TABLES]
+    rows.append(("run", f"seed={config.seed} epochs={config.epochs} batch_size={config.batch_size}"))
+    rows.append(("images", f"{shape(source.image_shape)}, {source.num_classes} classes"))
+    rows.append(("size", size_line(description)))
+    rows.append(("policy", policy_line(device)))
+    for name, text in rows:
+        say(f"{name:<15}{text}")
+
+
+def choice_line(group: str, node: Mapping[str, Any]) -> str:
+    """`adam lr=0.001 betas=[0.9, 0.999]`; for the groups that compose, one after the other."""
+    if group in LIST_GROUPS:
+        return " + ".join(choice_line("", {"name": name, **(values or {})}) for name, values in node.items()) or "none"
+    return " ".join([str(node["name"]), *(f"{key}={show(value)}" for key, value in node.items() if key != "name")])
+
+
+def show(value: Any) -> str:
+    """A setting as YAML spells it."""
+    names = {None: "null", True: "true", False: "false"}
+    return names[value] if value is None or isinstance(value, bool) else str(value)
+
+
+def size_line(description: Description) -> str:
+    """Parameters, multiply-accumulates and receptive field in words."""
+    return (
+        f"{description.parameters:,} parameters, {description.macs / 1e6:,.2f} M multiply-adds an image, "
+        f"receptive field {'x'.join(map(str, description.receptive_field))} px"
+    )
+
+
+def policy_line(device: Device) -> str:
+    """Where and in which numbers the model is trained."""
+    compiled = ", compiled" if device.compile else ""
+    return f"{device.torch_device.type}, {device.precision}, {device.memory_format}, {device.threads} threads{compiled}"
+
+
+def shape(image_shape: tuple[int, int, int]) -> str:
+    """`3x32x32`."""
+    return "x".join(map(str, image_shape))
+
+
+def percent(value: float | None) -> str:
+    """A fraction as a percentage; a dash where there is none."""
+    return "-" if value is None else f"{100 * value:.2f} %"
+
+
+def show_results(summary: Mapping[str, Any]) -> None:
+    """Shows what the run came to."""
+    rows = [
+        ("test accuracy", percent(summary["test_accuracy"])),
+        ("validation accuracy", f"{percent(summary['best_val_accuracy'])} (best, epoch {summary['best_epoch']})"),
+        ("training accuracy", f"{percent(summary['train_accuracy'])} (gap {percent(summary['train_val_gap'])})"),
+        ("training time", f"{summary['train_seconds']:.1f} s ({summary['images_per_second']:,.0f} images/s)"),
+        ("total time", f"{summary['total_seconds']:.1f} s"),
+    ]
+    say()
+    show_table(("result", ""), rows)

@@ -1,0 +1,143 @@
+"""One run: from a checked config to a finished run folder."""
+
+import shlex
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from cnnbench.assemble import (
+    evaluation_batches,
+    find_data,
+    make_batches,
+    make_device,
+    make_model,
+    make_training,
+    read_splits,
+    rehearse,
+)
+from cnnbench.config import RunConfig
+from cnnbench.console import say_exactly
+from cnnbench.data import Splits
+from cnnbench.data.batches import Normalize
+from cnnbench.device import Device
+from cnnbench.environment import describe_environment
+from cnnbench.loop import evaluate, fit
+from cnnbench.memory import out_of_memory_named
+from cnnbench.models.describe import Description
+from cnnbench.recorder import Recorder
+from cnnbench.results import describe_model, describe_training, write_predictions
+from cnnbench.runs import RunFolder
+from cnnbench.screen import introduce, show_results
+from cnnbench.seeds import generator
+
+
+def run_experiment(
+    config: RunConfig, path: Path, *, model: nn.Module | None = None, resume: bool = False
+) -> dict[str, Any]:
+    """Trains and tests as `config` says, into the run folder `path`; gives back its summary.
+
+    `model` takes the place of `config.model`: a network of your own, from images (N, C, H, W) to logits (N, K).
+    With `resume`, continues the run that `path` holds at its last checkpoint.
+
+    Raises:
+        CnnbenchError: what the user can mend; its class tells the exit code.
+    """
+    started = time.monotonic()
+    device = make_device(config)
+    source = find_data(config.data)
+    description = rehearse(config, source, model)
+    with RunFolder(path, resume=resume) as run, out_of_memory_named(config.batch_size):
+        if not resume:
+            run.start(config.as_dict(), environment(device), **facts(config, device, description))
+        introduce(config, source, device, description)
+        splits = read_splits(source, config.data)
+        batches = make_batches(config, splits, device)
+        model = make_model(config, splits.image_shape, splits.num_classes) if model is None else model
+        training = make_training(config, model, batches, splits.num_classes, device)
+        validation = evaluation_batches(splits.val, config, batches.normalize, device)
+        recorder = Recorder(run, training, batches, splits, config.epochs)
+        if resume:
+            recorder.resume()
+        with recorder:
+            fit(
+                training,
+                batches,
+                validation,
+                epochs=config.epochs,
+                target=config.target["value"],
+                after_batch=recorder.after_batch,
+                after_epoch=recorder.after_epoch,
+            )
+        run.update_summary(**describe_training(run, training))
+        epoch, selected = recorder.load_selected(config.select)
+        run.update_summary(selected_epoch=epoch, **describe_model(selected))
+        run.update_summary(**compare_with_training_images(selected, splits, config, batches.normalize, device))
+        run.update_summary(**read_test_once(run, selected, splits, config, batches.normalize, device))
+        seconds = time.monotonic() - started + (run.summary["total_seconds"] or 0)
+        run.update_summary(status="finished", exit_code=0, total_seconds=seconds)
+        show_results(run.summary)
+    say_exactly(f"run: {path}")
+    return run.summary
+
+
+def environment(device: Device) -> dict[str, Any]:
+    """What environment.json holds."""
+    versions = {"torch": str(torch.__version__), "threads": device.threads}
+    if device.torch_device.type == "cuda":
+        versions["gpu"] = torch.cuda.get_device_name(device.torch_device)
+    return describe_environment(f"{sys.argv[0]} {shlex.join(sys.argv[1:])}") | versions
+
+
+def facts(config: RunConfig, device: Device, description: Description) -> dict[str, Any]:
+    """What summary.json holds before the training starts."""
+    return {
+        "model": config.model["name"],
+        "data": config.data["name"],
+        "parameters": description.parameters,
+        "macs": description.macs,
+        "target": config.target,
+        "device": device.torch_device.type,
+        "precision": device.precision,
+        "memory_format": device.memory_format,
+        "compile": device.compile,
+        "threads": device.threads,
+    }
+
+
+def compare_with_training_images(
+    model: nn.Module, splits: Splits, config: RunConfig, normalize: Normalize, device: Device
+) -> dict[str, float]:
+    """Accuracy on as many training images, not augmented, as there are validation images; and the gap between them."""
+    if not len(splits.val):
+        return {}
+    order = torch.randperm(len(splits.train), generator=generator(config.seed, "gap"))
+    sample = splits.train.subset(order[: len(splits.val)])
+    seen = evaluate(model, evaluation_batches(sample, config, normalize, device), device)
+    unseen = evaluate(model, evaluation_batches(splits.val, config, normalize, device), device)
+    assert seen is not None
+    assert unseen is not None
+    return {"train_accuracy": seen.accuracy, "train_val_gap": seen.accuracy - unseen.accuracy}
+
+
+def read_test_once(
+    run: RunFolder, model: nn.Module, splits: Splits, config: RunConfig, normalize: Normalize, device: Device
+) -> dict[str, float]:
+    """Reads the test split, counts the read, and writes predictions.npz; nothing where there is no such split."""
+    images = splits.read_test()
+    if images is None:
+        return {}
+    run.update_summary(test_reads=run.summary["test_reads"] + 1)
+    run.log(f"test split read ({run.summary['test_reads']})")
+    evaluation = evaluate(model, evaluation_batches(images, config, normalize, device), device)
+    if evaluation is None:
+        return {}
+    write_predictions(run, evaluation)
+    return {
+        "test_accuracy": evaluation.accuracy,
+        "test_top5_accuracy": evaluation.top5_accuracy,
+        "test_loss": evaluation.loss,
+    }

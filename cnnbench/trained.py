@@ -1,0 +1,59 @@
+"""The model of a finished run, ready to evaluate and predict with."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from cnnbench import runs
+from cnnbench.assemble import make_device, make_model
+from cnnbench.checkpoint import load_checkpoint, load_weights
+from cnnbench.config import RunConfig, load_config
+from cnnbench.data.batches import Normalize
+from cnnbench.device import Device
+from cnnbench.errors import CheckpointError
+from cnnbench.recorder import evaluation_weights
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A run's selected weights with all that is needed to feed them images."""
+
+    config: RunConfig
+    model: nn.Module
+    device: Device
+    normalize: Normalize
+    image_shape: tuple[int, int, int]
+    class_names: tuple[str, ...]
+
+    @torch.inference_mode()
+    def logits(self, images: Tensor) -> Tensor:
+        """images: (N, C, H, W) uint8 on any device; gives back (N, K) float32."""
+        with self.device.autocast():
+            return self.model(self.normalize(images.to(self.device.torch_device))).float()
+
+
+def load_trained(run: Path) -> TrainedModel:
+    """The model that `train` tested: of the best epoch, or the last one where the config says `select: last`.
+
+    Raises:
+        DataError: `run` is no run folder.
+        CheckpointError: no checkpoint of it can be loaded.
+    """
+    config = load_config(run)
+    folder = run / runs.CHECKPOINTS
+    state = load_checkpoint(folder, best=config.select == "best")
+    try:
+        facts = state["data"]
+        channels, height, width = (int(size) for size in facts["image_shape"])
+        class_names = tuple(str(name) for name in facts["class_names"])
+        mean, std = torch.tensor(facts["mean"]), torch.tensor(facts["std"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{folder}: is not a checkpoint of cnnbench ({error})") from None
+    device = make_device(config)
+    image_shape = (channels, height, width)
+    model = make_model(config, image_shape, len(class_names))
+    load_weights(model, evaluation_weights(state), folder)
+    device.place(model).eval()
+    return TrainedModel(config, model, device, Normalize(mean, std, device), image_shape, class_names)

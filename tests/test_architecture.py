@@ -1,0 +1,217 @@
+"""What holds for the source as a whole, read from its syntax trees: import directions, forbidden calls, docstrings."""
+
+import ast
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from cnnbench.app import compose
+from cnnbench.config import LIST_GROUPS, TABLES, table_of
+from cnnbench.data import split
+from cnnbench.lookup import settings
+
+ROOT = Path(__file__).parents[1]
+CONF = ROOT / "conf"
+TREES = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): ast.parse(path.read_text("utf-8"))
+    for path in sorted((ROOT / "cnnbench").rglob("*.py"))
+}
+
+# A unit is a module or a whole package. It imports from the layers above it in this list, never from its neighbours.
+LAYERS = [
+    "errors",
+    "seeds callback lookup console disk conf environment arguments memory signals muon",
+    "runs checkpoint device data models augment losses optimizers schedules regularizers pruning",
+    "config data.batches",
+    "loop screen",
+    "assemble recorder results",
+    "train trained",
+    "app",
+    "data_report evaluate predict resume listing",
+    "doctor",
+    "cli",
+]
+LEVEL = {f"cnnbench.{unit}": level for level, units in enumerate(LAYERS) for unit in units.split()}
+
+
+def unit_of(module):
+    """The longest prefix of a module's name that stands in LAYERS."""
+    parts = module.split(".")
+    names = (".".join(parts[:count]) for count in range(len(parts), 1, -1))
+    return next((name for name in names if name in LEVEL), None)
+
+
+def imports(tree):
+    """Every module imported anywhere in the tree; `from a import b` counts as both `a` and `a.b`."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "relative imports hide where a module comes from"
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def test_every_module_has_a_layer():
+    assert [module for module in TREES if module != "cnnbench" and unit_of(module) is None] == []
+    assert [unit for unit in LEVEL if not any(unit_of(module) == unit for module in TREES)] == []
+
+
+@pytest.mark.parametrize("module", [module for module in TREES if module != "cnnbench"])
+def test_imports_go_one_way(module):
+    own = unit_of(module)
+    used = {unit_of(name) for name in imports(TREES[module]) if name.startswith("cnnbench.")} - {None, own}
+    assert [unit for unit in sorted(used) if LEVEL[unit] >= LEVEL[own]] == []
+
+
+def module_level(tree):
+    """The statements that run on import: all but the bodies of functions."""
+    waiting = list(tree.body)
+    while waiting:
+        node = waiting.pop()
+        yield node
+        if not isinstance(node, ast.FunctionDef | ast.Lambda):
+            waiting += ast.iter_child_nodes(node)
+
+
+def test_slow_packages_are_imported_only_inside_functions():
+    found = {
+        (module, name)
+        for module, tree in TREES.items()
+        for node in module_level(tree)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for name in imports(node)
+        if name.split(".")[0] in ("torchvision", "sklearn", "scipy", "matplotlib", "pandas")
+    }
+    assert found == set()
+
+
+def dotted(node):
+    """`a.b.c` of a name or attribute, else an empty string."""
+    return ast.unparse(node) if isinstance(node, ast.Name | ast.Attribute) else ""
+
+
+RUNS_CODE = ("eval", "exec", "compile", "__import__", "os.system", "os.popen")
+FORBIDDEN_ENDINGS = ("yaml.load", "yaml.unsafe_load", "yaml.full_load", "extractall", "utils.instantiate")
+FORBIDDEN_MODULES = ("pickle.", "cPickle.", "dill.", "marshal.", "shelve.", "torchvision.io.", "hydra.utils.")
+
+
+def is_constant(call, keyword, value):
+    return any(k.arg == keyword and isinstance(k.value, ast.Constant) and k.value.value is value for k in call.keywords)
+
+
+def forbidden_calls(tree):
+    """What could run code of a file's or a config's choice."""
+    for node in ast.walk(tree):
+        name = dotted(node.func) if isinstance(node, ast.Call) else ""
+        if name in RUNS_CODE or name.endswith(FORBIDDEN_ENDINGS):
+            yield name
+        if name == "torch.load" and not is_constant(node, "weights_only", True):
+            yield "torch.load without weights_only=True"
+        if isinstance(node, ast.keyword) and node.arg in ("shell", "allow_pickle"):
+            yield f"{node.arg}="
+    yield from (name for name in imports(tree) if f"{name}.".startswith(FORBIDDEN_MODULES))
+
+
+@pytest.mark.parametrize("module", TREES)
+def test_nothing_can_run_code_from_a_file_or_a_config(module):
+    assert list(forbidden_calls(TREES[module])) == []
+
+
+@pytest.mark.parametrize(
+    "code",
+    ["torch.load(f)", "torch.load(f, weights_only=False)", "eval(x)", "subprocess.run(c, shell=True)", "yaml.load(f)",
+     "tar.extractall()", "import pickle", "from torchvision import io", "from torchvision.io import read_image",
+     "hydra.utils.instantiate(c)", "from hydra.utils import instantiate", "np.load(f, allow_pickle=True)"],
+)  # fmt: skip
+def test_the_gate_above_sees(code):
+    assert list(forbidden_calls(ast.parse(code)))
+
+
+def test_only_the_console_prints():
+    streams = ("sys.stdout", "sys.stderr", "sys.__stdout__", "sys.__stderr__")
+    of_cli = ("sys.stdout.flush", "sys.stdout.fileno")  # neither writes
+    found = []
+    for module, tree in TREES.items():
+        attributes = [dotted(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute)]
+        calls = [dotted(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)]
+        written = [name for name in attributes if name in streams]
+        harmless = [name for name in attributes if name in of_cli and module == "cnnbench.cli"]
+        if module != "cnnbench.console" and ("print" in calls or len(written) > len(harmless)):
+            found.append(module)
+    assert found == []
+
+
+@pytest.mark.parametrize("module", TREES)
+def test_every_module_public_function_and_class_has_a_docstring(module):
+    tree = TREES[module]
+    public = [n for n in tree.body if isinstance(n, ast.FunctionDef | ast.ClassDef) and not n.name.startswith("_")]
+    assert [getattr(node, "name", module) for node in (tree, *public) if not ast.get_docstring(node)] == []
+
+
+COMPLETION = {"COMP_LINE": "cnnbench train model=de", "COMP_POINT": "23"}
+WITHOUT_TORCH = {
+    "--help": "run(['--help'])",
+    "--version": "run(['--version'])",
+    "list": "run(['list'])",
+    "list model": "run(['list', 'model'])",
+    "train --help": "run(['train', '--help'])",
+    "train --cfg job": "run(['train', '--cfg', 'job'])",
+    "completion": "run(['-sc', 'query=bash'])",
+    "an unknown verb": "run(['trian']) - 2",
+    "reading runs": "__import__('cnnbench.runs').runs.new_run_id() == ''",
+}
+
+
+@pytest.mark.parametrize("code", WITHOUT_TORCH.values(), ids=WITHOUT_TORCH)
+def test_what_needs_no_torch_does_not_wait_for_it(code, tmp_path):
+    heavy = "[m for m in ('torch', 'torchvision', 'sklearn', 'scipy', 'pandas') if m in sys.modules]"
+    script = f"""
+import sys
+from cnnbench.cli import run
+try:
+    code = int({code})
+except SystemExit as leaving:  # as Hydra's --help does
+    code = leaving.code or 0
+sys.stderr.write(repr(({heavy}, code)))
+"""
+    variables = os.environ | COMPLETION | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=tmp_path, env=variables)
+    assert done.stderr.endswith("([], 0)"), done.stderr
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("group", "path"),
+    [(group, path) for group in TABLES for path in sorted((CONF / group).glob("*.yaml"))],
+    ids=lambda value: getattr(value, "stem", value),
+)
+def test_every_key_of_a_yaml_is_a_setting_and_every_setting_is_in_the_yaml(group, path):
+    node = yaml.safe_load(path.read_text(encoding="utf-8"))
+    table = table_of(group)
+    nodes = node if group in LIST_GROUPS else {node.pop("name"): node}
+    shared = set(settings(split)) if group == "data" else set()
+    for name, values in nodes.items():
+        assert set(values) == set(settings(table[name])) | shared
+
+
+@pytest.mark.parametrize("group", TABLES)
+def test_every_function_of_a_table_can_be_chosen_by_a_yaml(group):
+    nodes = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in (CONF / group).glob("*.yaml")]
+    named = {name for node in nodes for name in (node if group in LIST_GROUPS else [node["name"]])}
+    assert set(table_of(group)) - named == set()
+
+
+@pytest.mark.parametrize("path", sorted((CONF / "experiment").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_experiment_composes_and_says_what_it_is(path):
+    config = compose([f"experiment={path.stem}"])
+    stated = yaml.safe_load(path.read_text(encoding="utf-8"))
+    for key in ("seed", "epochs", "batch_size"):
+        assert getattr(config, key) == stated.get(key, getattr(config, key))
+    directive, header = path.read_text(encoding="utf-8").splitlines()[:2]
+    assert directive == "# @package _global_"  # on the second line Hydra does not see it
+    assert header.startswith("# ")
