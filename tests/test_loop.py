@@ -221,6 +221,20 @@ def test_an_epoch_interrupted_and_gone_on_with_gives_the_same_weights_and_sums()
         assert metrics[key] == expected[key]
 
 
+def test_dropout_is_on_while_training_and_depends_on_seed_and_epoch_only():
+    def losses(global_seed):
+        training = make_training(lr=0.0, model=nn.Sequential(tiny(), nn.Dropout(0.5)).eval())
+        torch.manual_seed(global_seed)
+        for _ in range(2):
+            yield train_one_epoch(training, make_batches(), nothing)["train_loss"], torch.initial_seed()
+
+    (first, seed), (second, next_seed) = losses(1)
+    assert list(losses(2)) == [(first, seed), (second, next_seed)]
+    assert seed != next_seed
+    plain = train_one_epoch(make_training(lr=0.0), make_batches(), nothing)["train_loss"]
+    assert len({first, second, plain}) == 3
+
+
 @pytest.mark.parametrize("classes", [3, 8])
 def test_evaluation_over_uneven_batches_equals_the_formula_over_all_images(classes):
     model = nn.Sequential(tiny(classes), nn.Dropout(0.5))

@@ -2,6 +2,7 @@ import signal
 import subprocess
 import sys
 import threading
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -26,12 +27,16 @@ except Exception as error:
 """
 
 
-def start(seconds):
+@contextmanager
+def started(seconds):
     """A process that waits for a signal, says which it took it for, works on for `seconds`, and leaves."""
     command = [sys.executable, "-c", SCRIPT, str(seconds)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
-    assert process.stdout.readline() == "ready\n"
-    return process
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
+        assert process.stdout.readline() == "ready\n"
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 @pytest.mark.parametrize(
@@ -39,7 +44,7 @@ def start(seconds):
     [("SIGINT", 2, 130), ("SIGTERM", 15, 143), ("SIGUSR1", 15, 143), ("SIGUSR2", 15, 143)],
 )
 def test_the_first_signal_is_remembered_and_gives_its_exit_code(sent, received, exit_code):
-    with start(seconds=0) as process:
+    with started(seconds=0) as process:
         process.send_signal(getattr(signal, sent))
         assert process.stdout.readline() == f"{received}\n"
         assert process.wait(10) == exit_code
@@ -47,7 +52,7 @@ def test_the_first_signal_is_remembered_and_gives_its_exit_code(sent, received, 
 
 @pytest.mark.parametrize("second", ["SIGINT", "SIGTERM", "SIGUSR1"])
 def test_a_second_signal_of_any_kind_ends_the_process_at_once_with_its_own_code(second):
-    with start(seconds=60) as process:
+    with started(seconds=60) as process:
         process.send_signal(signal.SIGTERM)
         assert process.stdout.readline() == "15\n"
         process.send_signal(getattr(signal, second))
