@@ -14,6 +14,7 @@ from cnnbench.lookup import PositiveInt
 Precision = Literal["fp32", "tf32", "bf16", "fp16"]
 MemoryFormat = Literal["contiguous", "channels_last"]
 Backward = Callable[[Tensor], None]
+TORCH_THREADS = torch.get_num_threads()  # before a run of this process has set another number
 
 
 @dataclass
@@ -149,8 +150,7 @@ def make_policy(
     """
     if precision == "tf32" and (kind != "cuda" or torch.cuda.get_device_capability() < (8, 0)):
         raise UnavailableError(f"device.precision=tf32: {kind} here has no TF32; use fp32 or bf16")
-    threads = threads or torch.get_num_threads()
-    return Device(torch.device(kind), precision, memory_format, compile, threads)
+    return Device(torch.device(kind), precision, memory_format, compile, threads or TORCH_THREADS)
 
 
 DEVICES = {"auto": auto, "cpu": cpu, "cuda": cuda, "mps": mps}

@@ -28,6 +28,7 @@ POSITION = (
     "best_val_accuracy",
     "best_val_loss",
     "time_to_target",
+    "stopped",
 )
 
 
@@ -72,11 +73,10 @@ class Recorder:
             DivergedError: the loss is not finite.
         """
         self.progress.advance(images)
-        if self.signals.received is not None:
+        if self.signals.received is not None and training.batch < self.batches.steps_per_epoch:
             check_finite(training)
             self.save(is_best=False)
-            self.run.update_summary(steps=training.step, train_seconds=training.train_seconds)
-            self.signals.raise_interrupted(f"stopped and saved; go on with: cnnbench resume {self.run.path}")
+            self.leave()
         if time.monotonic() - self._looked > SECONDS_BETWEEN_LOOKS:
             check_finite(training)
             speed = training.sums.images / training.epoch_seconds
@@ -91,6 +91,17 @@ class Recorder:
         self.run.log(line)
         self.save(is_best=is_best)
         self.progress.end_epoch(line + (" *" if is_best else ""))
+        if self.signals.received is not None and training.epoch < self.epochs and not training.stopped:
+            self.leave()
+
+    def leave(self) -> None:
+        """Ends a run that a signal asked to stop; its checkpoint is saved.
+
+        Raises:
+            Interrupted: with the command that goes on.
+        """
+        self.run.update_summary(steps=self.training.step, train_seconds=self.training.train_seconds)
+        self.signals.raise_interrupted(f"stopped and saved; go on with: cnnbench resume {self.run.path}")
 
     def save(self, *, is_best: bool) -> None:
         """Saves a checkpoint of the whole training state."""
