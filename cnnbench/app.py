@@ -4,26 +4,26 @@ import os
 import secrets
 import sys
 from argparse import Namespace
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import hydra
 from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from cnnbench.conf import conf_folder
-from cnnbench.config import LIST_GROUPS, RunConfig, check_config
-from cnnbench.errors import CnnbenchError, ConfigError, Interrupted, SweepError
-from cnnbench.lookup import did_you_mean
-from cnnbench.runs import failed_runs, record_failure, slug
+from cnnbench.config import RunConfig, check_config
+from cnnbench.errors import ConfigError, DataError, DiskError, Interrupted, SweepError
+from cnnbench.overrides import compose_overrides, first_line, refuse_mistakes, to_plain
+from cnnbench.runs import failed_runs, is_run, record_failure
 
 _errors: list[Exception] = []  # how the one job of this process ended
 
@@ -33,18 +33,32 @@ def train(arguments: Sequence[str]) -> None:
 
     Raises:
         ConfigError: with one line for every mistake, before any job has started.
+        DataError: the folder of the sweep holds runs.
+        DiskError: the run folder cannot be made.
         SweepError: with one line for every job of a sweep that failed.
     """
     options = parse_options(arguments)
     refuse_code(arguments)
+    if not options.shell_completion:
+        looks = options.help or options.hydra_help or options.cfg or options.info  # these need no torch
+        refuse_mistakes(options.overrides, options.config_dir, sweep=options.multirun, values=not looks)
     sweep = _sweep_folder(options.overrides) if options.multirun else None
-    chosen_here = [f"hydra.sweep.dir={sweep}"] if sweep else []
+    if sweep and any(map(is_run, sweep.glob("*"))):
+        raise DataError(f"{sweep}: holds runs already; choose another folder with hydra.sweep.dir=PATH")
+    chosen_here = [f"hydra.sweep.dir='{sweep}'"] if sweep and f"hydra.sweep.dir={sweep}" not in arguments else []
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing and leaving
-    sys.argv = ["cnnbench train", *arguments, *chosen_here]
+    sys.argv = ["cnnbench" if options.shell_completion else "cnnbench train", *arguments, *chosen_here]
     try:
         hydra_main()
     except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(*explain(error, options.overrides)) from None
+        raise ConfigError(first_line(error)) from None
+    except KeyboardInterrupt:
+        if not _errors:
+            raise
+    except OSError as error:
+        if error.filename is None:
+            raise
+        raise DiskError(f"{error.filename}: {error.strerror}; choose another folder with hydra.run.dir=PATH") from error
     if _errors:
         raise _errors.pop()
     if sweep and (failures := failed_runs(sweep)):
@@ -55,7 +69,7 @@ def parse_options(arguments: Sequence[str]) -> Namespace:
     """Hydra's flags and `overrides`.
 
     Raises:
-        ConfigError: a flag that Hydra does not have.
+        ConfigError: a flag that Hydra does not have or not beside another, or that would replace the whole config.
     """
     parser = get_args_parser()
 
@@ -63,7 +77,12 @@ def parse_options(arguments: Sequence[str]) -> Namespace:
         raise ConfigError(f"{message}; see `cnnbench train --help`")
 
     parser.error = refuse  # type: ignore[method-assign]
-    return parser.parse_args(list(arguments))
+    options = parser.parse_args(list(arguments))
+    if options.config_path or options.config_name:
+        parser.error("--config-path and --config-name are not supported, --config-dir adds a folder of your own")
+    if sum(map(bool, (options.run, options.multirun, options.cfg, options.info, options.shell_completion))) > 1:
+        parser.error("only one of -m, --cfg, --info and --run can be given")
+    return options
 
 
 def compose(overrides: Sequence[str]) -> RunConfig:
@@ -74,9 +93,10 @@ def compose(overrides: Sequence[str]) -> RunConfig:
     """
     refuse_code(overrides)
     try:
-        return check_config(to_plain(_compose(overrides)))
-    except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(*explain(error, overrides)) from None
+        return check_config(to_plain(compose_overrides(overrides)))
+    except (HydraException, OmegaConfBaseException, ConfigError) as error:
+        refuse_mistakes(overrides)
+        raise ConfigError(first_line(error)) from None
 
 
 @hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="config")
@@ -89,28 +109,16 @@ def hydra_main(composed: DictConfig) -> float | None:
     try:
         return run_experiment(check_config(to_plain(composed)), folder)["objective"]
     except Exception as error:
-        if settings.mode == RunMode.RUN:
+        with suppress(OSError):  # only where the job made nothing in it
+            folder.rmdir()
+        stop = isinstance(error, Interrupted)
+        if stop or settings.mode == RunMode.RUN:
             _errors.append(error)  # raised by `train`: Hydra would print a line of its own
-        elif isinstance(error, Interrupted):
-            raise
-        else:
+        if stop:
+            raise KeyboardInterrupt from None  # alone in ending a sweep at once
+        if settings.mode == RunMode.MULTIRUN:
             record_failure(folder, error)  # a failing job must not end the sweep
         return float("nan")
-
-
-def to_plain(composed: DictConfig) -> dict[str, Any]:
-    """The composed config as resolved plain values, without Hydra's own node.
-
-    Raises:
-        ConfigError: a value cannot be resolved.
-    """
-    ours = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
-    try:
-        values = OmegaConf.to_container(ours, resolve=True, throw_on_missing=True)
-    except OmegaConfBaseException as error:
-        raise ConfigError(f"{error.full_key or 'config'}: {str(error).splitlines()[0]}") from None
-    assert isinstance(values, dict)
-    return {key: {} for key in LIST_GROUPS} | {str(key): value for key, value in values.items()}
 
 
 def refuse_code(arguments: Sequence[str]) -> None:
@@ -125,94 +133,9 @@ def refuse_code(arguments: Sequence[str]) -> None:
         raise ConfigError(*(f"{argument}: refused, a config must not run code; leave it out" for argument in found))
 
 
-def explain(error: Exception, overrides: Sequence[str]) -> list[str]:
-    """Every mistake in `overrides`, one line each, after Hydra stopped with `error` at the first one."""
-    findings: list[str] = []
-    good: list[Override] = []
-    parsed = list(_parse(overrides, findings))
-    choices = [override for override in parsed if _is_group(override)]
-    for override in choices:
-        wrong = list(_wrong_choices(override))
-        findings += wrong
-        good += [] if wrong else [override]
-    known = list(_flatten(OmegaConf.to_container(_compose(_texts(good)))))
-    for override in parsed:
-        if override not in choices and not override.key_or_group.startswith("hydra"):
-            unknown = _unknown_key(override, known)
-            findings += unknown
-            good += [] if unknown else [override]
-    findings += _value_findings(_texts(good))
-    return findings or [f"{str(error).splitlines()[0]}"]
-
-
-def _texts(overrides: Sequence[Override]) -> list[str]:
-    """The overrides as typed, without those that sweep: they compose only one value at a time."""
-    return [override.input_line for override in overrides if override.input_line and not override.is_sweep_override()]
-
-
-def _compose(overrides: Sequence[str]) -> DictConfig:
-    with hydra.initialize_config_dir(str(conf_folder()), version_base="1.3"):
-        return hydra.compose("config", list(overrides))
-
-
 def _sweep_folder(overrides: Sequence[str]) -> Path:
-    for override in overrides:
-        key, _, value = override.partition("=")
-        if key == "hydra.sweep.dir":
-            return Path(value)
+    for override in OverridesParser.create().parse_overrides(list(overrides)):
+        if override.key_or_group == "hydra.sweep.dir":
+            return Path(OmegaConf.create([override.value()])[0])  # Hydra's own words in it, as ${now:%H}, resolved
     now = datetime.now()
     return Path(f"outputs/{now:%Y-%m-%d}/{now:%H-%M-%S}-sweep-{secrets.token_hex(2)}")
-
-
-def _parse(overrides: Sequence[str], findings: list[str]) -> Iterator[Override]:
-    parser = OverridesParser.create()
-    for text in overrides:
-        try:
-            yield parser.parse_override(text)
-        except HydraException as error:
-            findings.append(
-                f"{text}: cannot be read as KEY=VALUE ({str(error).splitlines()[0]}); quote it for the shell"
-            )
-
-
-def _is_group(override: Override) -> bool:
-    return (conf_folder() / override.key_or_group).is_dir()
-
-
-def _wrong_choices(override: Override) -> Iterator[str]:
-    group = override.key_or_group
-    value = override.value()
-    if override.is_sweep_override():
-        value = list(override.sweep_iterator())
-    known = sorted(path.stem for path in (conf_folder() / group).glob("*.yaml"))
-    for choice in value if isinstance(value, list) else [value]:
-        if choice not in known and choice is not None and not isinstance(choice, list):
-            hint = did_you_mean(str(choice), known)
-            yield f"{group}={choice}: no such {group}{hint}; choose from {', '.join(known)}"
-
-
-def _unknown_key(override: Override, known: Sequence[str]) -> list[str]:
-    key = override.key_or_group
-    if key in known:
-        return []
-    hint = did_you_mean(key, known)
-    return [f"{key}: unknown key{hint}; `cnnbench train --cfg job` shows all keys"]
-
-
-def _flatten(node: Any, prefix: str = "") -> Iterator[str]:
-    for key, value in node.items():
-        yield f"{prefix}{key}"
-        if isinstance(value, Mapping):
-            yield from _flatten(value, f"{prefix}{key}.")
-
-
-def _value_findings(overrides: Sequence[str]) -> list[str]:
-    try:
-        check_config(to_plain(_compose(overrides)))
-    except CnnbenchError as error:
-        return list(error.findings)
-    return []
-
-
-OmegaConf.register_new_resolver("slug", lambda text: slug(str(text)), replace=True)
-OmegaConf.register_new_resolver("random_hex", lambda: secrets.token_hex(2), use_cache=True, replace=True)

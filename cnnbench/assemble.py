@@ -13,7 +13,7 @@ from cnnbench.data import DATASETS, Source, Splits, split
 from cnnbench.data.batches import EvaluationBatches, Normalize, TrainBatches
 from cnnbench.data.images import ImageSet, ImageShape
 from cnnbench.device import DEVICES, Device
-from cnnbench.errors import ConfigError
+from cnnbench.errors import ConfigError, DataError
 from cnnbench.lookup import build, settings
 from cnnbench.loop import Training
 from cnnbench.losses import LOSSES
@@ -43,8 +43,13 @@ def find_data(node: Mapping[str, Any]) -> Source:
     Raises:
         DataError: it is not there.
     """
+    return build(DATASETS, "data", source_settings(node))
+
+
+def source_settings(node: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of `config.data` that says where the images come from, without how they are split."""
     shared = settings(split)
-    return build(DATASETS, "data", {key: value for key, value in node.items() if key not in shared})
+    return {key: value for key, value in node.items() if key not in shared}
 
 
 def read_splits(source: Source, node: Mapping[str, Any]) -> Splits:
@@ -64,7 +69,10 @@ def rehearse(config: RunConfig, source: Source, model: nn.Module | None) -> Desc
     Raises:
         ConfigError: with one line for everything that does not fit together: a kernel larger than its map,
             a warm-up longer than the training, ...
+        DataError: there are no images to train on.
     """
+    if not source.has_train:
+        raise DataError(f"{source.origin}: has no training images; add a train folder, or lower data.test_fraction")
     if model is None:
         with torch.device("meta"):
             model = make_model(config, source.image_shape, source.num_classes)

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cnnbench import __version__
-from cnnbench.console import report_error, say, show_table
-from cnnbench.errors import CnnbenchError, ConfigError
-from cnnbench.lookup import did_you_mean
+from cnnbench.console import note, report_error, say, show_table
+from cnnbench.errors import CnnbenchError, ConfigError, Interrupted
+from cnnbench.lookup import suggest
 
 VERBS = {
     "train": ("cnnbench.app", "train", "train and test a CNN; -m sweeps over lists of values"),
@@ -36,6 +36,9 @@ def run(arguments: Sequence[str]) -> int:
     try:
         dispatch(arguments)
         sys.stdout.flush()
+    except Interrupted as stop:
+        note("; ".join(stop.findings))
+        return stop.exit_code
     except CnnbenchError as error:
         if debug:
             raise
@@ -71,7 +74,7 @@ def dispatch(arguments: Sequence[str]) -> None:
         module, function, _ = VERBS[verb]
         getattr(importlib.import_module(module), function)(rest)
     else:
-        raise ConfigError(f"{verb}: no such verb{did_you_mean(verb, VERBS)}; choose from {', '.join(VERBS)}")
+        raise ConfigError(f"{verb}: no such verb{suggest(verb, VERBS)}")
 
 
 def show_help() -> None:

@@ -1,6 +1,7 @@
 """The terminal: the one place that prints. Text of unknown origin passes `visible` and is never markup."""
 
 import json
+import os
 import sys
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -11,9 +12,16 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-_out = Console(markup=False, highlight=False, emoji=False)
-_err = Console(markup=False, highlight=False, emoji=False, stderr=True)
-_pipe = Console(markup=False, highlight=False, emoji=False, width=10_000)  # rich would wrap tables at 80
+
+class _Terminal(Console):
+    def on_broken_pipe(self) -> None:
+        """The reader of our output has left, as `head` does: the work goes on unseen, where rich would exit."""
+        os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
+
+
+_out = _Terminal(markup=False, highlight=False, emoji=False)
+_err = _Terminal(markup=False, highlight=False, emoji=False, stderr=True)
+_pipe = _Terminal(markup=False, highlight=False, emoji=False, width=10_000)  # rich would wrap tables at 80
 
 
 def visible(text: str, *, keep: str = "") -> str:

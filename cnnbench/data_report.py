@@ -9,7 +9,7 @@ from cnnbench.assemble import find_data, read_splits
 from cnnbench.conf import conf_folder
 from cnnbench.console import say_json, show_table
 from cnnbench.data import ImageSet
-from cnnbench.errors import DataError
+from cnnbench.errors import ConfigError, DataError
 from cnnbench.screen import shape
 
 
@@ -43,7 +43,7 @@ def locate_all() -> list[dict[str, Any]]:
         try:
             source = find_data(node | ({"download": False} if "download" in node else {}))
             report.append({"data": path.stem, "image_shape": shape(source.image_shape), "found": source.origin})
-        except DataError as error:
+        except (ConfigError, DataError) as error:  # a root that has to be given is not here either
             report.append({"data": path.stem, "image_shape": None, "found": error.findings[0]})
     return report
 

@@ -6,9 +6,9 @@ from typing import Any
 
 from cnnbench.app import compose
 from cnnbench.arguments import Parser
-from cnnbench.assemble import evaluation_batches, find_data, read_splits
+from cnnbench.assemble import evaluation_batches, find_data, read_splits, source_settings
 from cnnbench.console import say, say_json, show_table
-from cnnbench.data import Source
+from cnnbench.data import ImageSet, Source
 from cnnbench.errors import ConfigError, DataError
 from cnnbench.loop import Evaluation
 from cnnbench.loop import evaluate as evaluate_model
@@ -30,9 +30,12 @@ def main(arguments: Sequence[str]) -> None:
     if options.json:
         say_json(document)
         return
-    rows = [(key, percent(value) if key.endswith("accuracy") else value) for key, value in document.items()]
+    shown = {"loss": f"{document['loss']:.4f}"} | {
+        key: percent(value) for key, value in document.items() if key.endswith("accuracy")
+    }
+    rows = list((document | shown).items())
     show_table(("evaluation", ""), rows)
-    if options.split == "test" and not options.overrides:
+    if "test_reads" in document:
         say(f"\nThis run's test split has now been read {document['test_reads']} times.")
 
 
@@ -44,11 +47,12 @@ def evaluate_run(run: Path, overrides: Sequence[str], split: str) -> dict[str, A
         DataError: the other data has another shape or other classes, or has no such split.
     """
     trained = load_trained(run)
-    node = _other_data(overrides) if overrides else trained.config.data
+    node = _other_data(overrides, trained) if overrides else trained.config.data
     source = find_data(node)
     _refuse_other_shape(trained, source)
+    own = source_settings(node) == source_settings(trained.config.data)
     with out_of_memory_named(trained.config.batch_size):
-        reads = _count_read(run) if split == "test" and not overrides else None
+        reads = _count_read(run) if split == "test" and own else None
         evaluation = _evaluate(trained, source, node, split)
     document: dict[str, Any] = {"run": str(run), "data": source.name, "split": split, "images": len(evaluation.labels)}
     document |= {name: getattr(evaluation, name) for name in ("loss", "accuracy", "top5_accuracy")}
@@ -56,9 +60,8 @@ def evaluate_run(run: Path, overrides: Sequence[str], split: str) -> dict[str, A
 
 
 def _evaluate(trained: TrainedModel, source: Source, node: dict[str, Any], split: str) -> Evaluation:
-    splits = read_splits(source, node)
-    images = splits.read_test() if split == "test" else splits.val
-    if images is None or not len(images):
+    images = _read(source, node, split)
+    if not images:
         raise DataError(f"data={source.name}: has no {split} split; choose another with --split")
     batches = evaluation_batches(images, trained.config, trained.normalize, trained.device)
     evaluation = evaluate_model(trained.model, batches, trained.device)
@@ -66,11 +69,25 @@ def _evaluate(trained: TrainedModel, source: Source, node: dict[str, Any], split
     return evaluation
 
 
-def _other_data(overrides: Sequence[str]) -> dict[str, Any]:
+def _read(source: Source, node: dict[str, Any], split: str) -> ImageSet | None:
+    if split == "val":
+        return read_splits(source, node).val
+    return source.read("test") if source.has_test else None
+
+
+def _other_data(overrides: Sequence[str], trained: TrainedModel) -> dict[str, Any]:
+    """The node that the overrides compose. A folder of images is taken whole where it has no test folder, and its
+    images as the run takes them, unless the overrides say otherwise."""
     foreign = [text for text in overrides if not text.lstrip("+").startswith(("data=", "data."))]
     if foreign:
         raise ConfigError(*(f"{text}: evaluate takes data=... and data.KEY=... only" for text in foreign))
-    return compose(overrides).data
+    node = compose(overrides).data
+    if node["name"] == "image_folder":
+        channels, *size = trained.image_shape
+        fitting = {"test_fraction": 1.0, "image_size": size, "channels": channels}
+        given = {text.lstrip("+").partition("=")[0].removeprefix("data.") for text in overrides}
+        node |= {key: value for key, value in fitting.items() if key not in given}
+    return node
 
 
 def _refuse_other_shape(trained: TrainedModel, source: Source) -> None:

@@ -7,7 +7,7 @@ from cnnbench.arguments import Parser
 from cnnbench.conf import conf_folder
 from cnnbench.console import say, say_json, show_table
 from cnnbench.errors import ConfigError
-from cnnbench.lookup import did_you_mean
+from cnnbench.lookup import suggest
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -18,8 +18,7 @@ def main(arguments: Sequence[str]) -> None:
     options = parser.parse_args(arguments)
     groups = {folder.name: choices(folder) for folder in sorted(conf_folder().iterdir()) if folder.is_dir()}
     if options.group and options.group not in groups:
-        hint = did_you_mean(options.group, groups)
-        raise ConfigError(f"{options.group}: no such group{hint}; choose from {', '.join(groups)}")
+        raise ConfigError(f"{options.group}: no such group{suggest(options.group, groups)}")
     if options.json:
         say_json(groups[options.group] if options.group else groups)
     elif options.group:

@@ -41,6 +41,18 @@ class Range:
         return " and ".join(f"{sign} {bound:g}" for sign, bound in bounds if bound is not None)
 
 
+ENTRY_POINTS = {
+    "model": "cnnbench.models",
+    "data": "cnnbench.datasets",
+    "augmentation": "cnnbench.augmentations",
+    "loss": "cnnbench.losses",
+    "optimizer": "cnnbench.optimizers",
+    "schedule": "cnnbench.schedules",
+    "regularization": "cnnbench.regularizers",
+    "pruning": "cnnbench.pruning",
+    "device": "cnnbench.devices",
+}
+
 Positive = Annotated[float, Range(above=0)]
 NonNegative = Annotated[float, Range(at_least=0)]
 Fraction = Annotated[float, Range(at_least=0, at_most=1)]
@@ -55,11 +67,23 @@ def did_you_mean(given: str, known: Iterable[str]) -> str:
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
+def suggest(given: str, known: Iterable[str]) -> str:
+    """The end of a message about a name that is not known: the nearest one, then all that are."""
+    near, listed = did_you_mean(given, known := list(known)), ", ".join(known) or "nothing"
+    return f"{near} Choose from {listed}" if near else f"; choose from {listed}"
+
+
+def spell(value: Any) -> str:
+    """A setting as YAML spells it."""
+    names = {None: "null", True: "true", False: "false"}
+    return names[value] if value is None or isinstance(value, bool) else str(value)
+
+
 def find(table: Table, group: str, name: str) -> Callable[..., Any] | None:
-    """The function called `name`: from `table`, else from an installed package's entry point `cnnbench.<group>`."""
+    """The function called `name`: from `table`, else from an installed package's entry point in ENTRY_POINTS."""
     if name in table:
         return table[name]
-    for entry in entry_points(group=f"cnnbench.{group}", name=name):
+    for entry in entry_points(group=ENTRY_POINTS[group], name=name):
         return entry.load()
     return None
 
@@ -88,8 +112,7 @@ def check(
     name = node.get("name")
     function = find(table, group, name) if isinstance(name, str) else None
     if function is None:
-        hint = did_you_mean(str(name), table)
-        return [f"{path}={name}: no such {group}{hint}; choose from {', '.join(table)}"]
+        return [f"{path}={spell(name)}: no such {group}{suggest(str(name), table)}"]
     expected = settings(function) | (settings(shared) if shared else {})
     return check_values({k: v for k, v in node.items() if k != "name"}, expected, path)
 
@@ -100,10 +123,9 @@ def check_values(node: Node, expected: Mapping[str, Any], path: str) -> list[str
     findings = []
     for key, value in node.items():
         if key not in expected:
-            hint = did_you_mean(str(key), expected)
-            findings.append(f"{prefix}{key}: unknown key{hint}; known are {', '.join(expected) or 'none'}")
+            findings.append(f"{prefix}{key}: unknown key{suggest(str(key), expected)}")
         elif not accepts(expected[key], value):
-            findings.append(f"{prefix}{key}={value}: should be {describe(expected[key])}")
+            findings.append(f"{prefix}{key}={spell(value)}: should be {describe(expected[key])}")
     findings += [f"{prefix}{key}: missing; give {describe(expected[key])}" for key in expected if key not in node]
     return findings
 

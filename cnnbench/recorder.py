@@ -2,6 +2,7 @@
 
 import time
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import torch
@@ -101,7 +102,7 @@ class Recorder:
             Interrupted: with the command that goes on.
         """
         self.run.update_summary(steps=self.training.step, train_seconds=self.training.train_seconds)
-        self.signals.raise_interrupted(f"stopped and saved; go on with: cnnbench resume {self.run.path}")
+        self.signals.raise_interrupted(f"stopped and saved; go on with: cnnbench resume {quote(str(self.run.path))}")
 
     def save(self, *, is_best: bool) -> None:
         """Saves a checkpoint of the whole training state."""
@@ -215,10 +216,10 @@ def epoch_line(metrics: Metrics, epochs: int) -> str:
     """One epoch in words."""
     validation = ""
     if metrics["val_accuracy"] is not None:
-        validation = f"  val {metrics['val_loss']:.4f} {100 * metrics['val_accuracy']:.2f} %"
+        validation = f"  val {metrics['val_loss']:.3f} {100 * metrics['val_accuracy']:.2f} %"
     sparsity = f"  zeros {100 * metrics['sparsity']:.1f} %" if metrics.get("sparsity") else ""
     return (
         f"epoch {metrics['epoch']:>{len(str(epochs))}}/{epochs}"
-        f"  train {metrics['train_loss']:.4f} {100 * metrics['train_accuracy']:.2f} %{validation}{sparsity}"
+        f"  train {metrics['train_loss']:.3f} {100 * metrics['train_accuracy']:.1f} %{validation}{sparsity}"
         f"  lr {metrics['lr']:.2g}  {metrics['images_per_second']:,.0f} images/s"
     )

@@ -7,6 +7,7 @@ from cnnbench.config import LIST_GROUPS, TABLES, RunConfig
 from cnnbench.console import say, show_table
 from cnnbench.data import Source
 from cnnbench.device import Device
+from cnnbench.lookup import spell
 from cnnbench.models.describe import Description
 
 
@@ -17,21 +18,15 @@ def introduce(config: RunConfig, source: Source, device: Device, description: De
     rows.append(("images", f"{shape(source.image_shape)}, {source.num_classes} classes"))
     rows.append(("size", size_line(description)))
     rows.append(("policy", policy_line(device)))
-    for name, text in rows:
-        say(f"{name:<15}{text}")
+    show_table(("part", "choice"), rows)
+    say()
 
 
 def choice_line(group: str, node: Mapping[str, Any]) -> str:
     """`adam lr=0.001 betas=[0.9, 0.999]`; for the groups that compose, one after the other."""
     if group in LIST_GROUPS:
         return " + ".join(choice_line("", {"name": name, **(values or {})}) for name, values in node.items()) or "none"
-    return " ".join([str(node["name"]), *(f"{key}={show(value)}" for key, value in node.items() if key != "name")])
-
-
-def show(value: Any) -> str:
-    """A setting as YAML spells it."""
-    names = {None: "null", True: "true", False: "false"}
-    return names[value] if value is None or isinstance(value, bool) else str(value)
+    return " ".join([str(node["name"]), *(f"{key}={spell(value)}" for key, value in node.items() if key != "name")])
 
 
 def size_line(description: Description) -> str:
@@ -61,11 +56,16 @@ def percent(value: float | None) -> str:
 def show_results(summary: Mapping[str, Any]) -> None:
     """Shows what the run came to."""
     rows = [
-        ("test accuracy", percent(summary["test_accuracy"])),
-        ("validation accuracy", f"{percent(summary['best_val_accuracy'])} (best, epoch {summary['best_epoch']})"),
-        ("training accuracy", f"{percent(summary['train_accuracy'])} (gap {percent(summary['train_val_gap'])})"),
-        ("training time", f"{summary['train_seconds']:.1f} s ({summary['images_per_second']:,.0f} images/s)"),
-        ("total time", f"{summary['total_seconds']:.1f} s"),
+        ("training time", f"{summary['train_seconds']:.1f} s", f"{summary['images_per_second']:,.0f} images/s"),
+        ("total time", f"{summary['total_seconds']:.1f} s", ""),
     ]
+    if summary["best_val_accuracy"] is not None:
+        rows = [
+            ("validation accuracy", percent(summary["best_val_accuracy"]), f"best, of epoch {summary['best_epoch']}"),
+            ("training accuracy", percent(summary["train_accuracy"]), f"gap {percent(summary['train_val_gap'])}"),
+            *rows,
+        ]
+    if summary["test_accuracy"] is not None:
+        rows.insert(0, ("test accuracy", percent(summary["test_accuracy"]), ""))
     say()
-    show_table(("result", ""), rows)
+    show_table(("result", "", ""), rows)

@@ -20,7 +20,7 @@ from cnnbench.assemble import (
     rehearse,
 )
 from cnnbench.config import RunConfig
-from cnnbench.console import say_exactly
+from cnnbench.console import note, say_exactly
 from cnnbench.data import Splits
 from cnnbench.data.batches import Normalize
 from cnnbench.device import Device
@@ -30,7 +30,7 @@ from cnnbench.memory import out_of_memory_named
 from cnnbench.models.describe import Description
 from cnnbench.recorder import Recorder
 from cnnbench.results import describe_model, describe_training, write_predictions
-from cnnbench.runs import RunFolder
+from cnnbench.runs import LOG, RunFolder
 from cnnbench.screen import introduce, show_results
 from cnnbench.seeds import generator
 
@@ -55,6 +55,7 @@ def run_experiment(
             run.start(config.as_dict(), environment(device), **facts(config, device, description))
         introduce(config, source, device, description)
         splits = read_splits(source, config.data)
+        report_skipped(run, splits)
         batches = make_batches(config, splits, device)
         model = make_model(config, splits.image_shape, splits.num_classes) if model is None else model
         training = make_training(config, model, batches, splits.num_classes, device)
@@ -106,6 +107,14 @@ def facts(config: RunConfig, device: Device, description: Description) -> dict[s
         "compile": device.compile,
         "threads": device.threads,
     }
+
+
+def report_skipped(run: RunFolder, splits: Splits) -> None:
+    """Says how many unreadable images were left out; train.log lists them."""
+    if splits.skipped:
+        note(f"{len(splits.skipped)} images cannot be read and are left out; {run.path / LOG} lists them")
+    for line in splits.skipped:
+        run.log(f"left out: {line}")
 
 
 def compare_with_training_images(

@@ -29,7 +29,7 @@ LAYERS = [
     "config data.batches",
     "loop screen",
     "assemble recorder results",
-    "train trained",
+    "train trained overrides",
     "app",
     "data_report evaluate predict resume listing",
     "doctor",

@@ -53,7 +53,7 @@ def test_every_mistake_is_found_at_once_each_in_one_line_with_the_key_as_typed()
     assert check(TABLE, "model", node) == [
         "model.widths=[8, 0]: should be a list, each a whole number >= 1",
         "model.pool=min: should be one of max, avg",
-        "model.drop_out: unknown key; did you mean 'dropout'?; known are widths, pool, dropout",
+        "model.drop_out: unknown key; did you mean 'dropout'? Choose from widths, pool, dropout",
         "model.dropout: missing; give a number >= 0 and < 1",
     ]
 
@@ -63,16 +63,16 @@ def test_build_raises_every_finding_and_exits_with_2():
         build(TABLE, "model", {"name": "wide", "factor": 0, "depth": 1}, path="teacher")
     assert caught.value.findings == (
         "teacher.factor=0: should be a number > 0",
-        "teacher.depth: unknown key; known are factor",
+        "teacher.depth: unknown key; choose from factor",
     )
     assert caught.value.exit_code == 2
 
 
 def test_an_unknown_name_is_answered_with_the_closest_and_all_choices():
     assert check(TABLE, "model", {"name": "dep"}) == [
-        "model=dep: no such model; did you mean 'deep'?; choose from deep, wide"
+        "model=dep: no such model; did you mean 'deep'? Choose from deep, wide"
     ]
-    assert check(TABLE, "model", {}) == ["model=None: no such model; choose from deep, wide"]
+    assert check(TABLE, "model", {}) == ["model=null: no such model; choose from deep, wide"]
     assert check(TABLE, "model", {"name": ["deep"]})[0].startswith("model=['deep']: no such model")
 
 
@@ -149,7 +149,7 @@ def installed(monkeypatch, group):
 
 
 def test_a_function_of_an_installed_package_is_found_checked_and_built(monkeypatch):
-    installed(monkeypatch, "cnnbench.model")
+    installed(monkeypatch, "cnnbench.models")
     assert build(TABLE, "model", {"name": "theirs", "size": 4}, num_classes=3, lr=1) == ("theirs", 3, 4)
     assert check(TABLE, "model", {"name": "theirs", "size": 0}) == ["model.size=0: should be a whole number >= 1"]
 

@@ -37,6 +37,8 @@ class Files:
 def find_parts(root: Path, test_fraction: float) -> tuple[tuple[str, ...], dict[Part, Files]]:
     """The class names and the image files of each part that is there or is cut off.
 
+    Without training images, to evaluate on: a root with a test folder alone, or with `test_fraction` 1.
+
     Raises:
         DataError: naming the folder that is missing, empty, or has other classes than training has.
     """
@@ -44,13 +46,14 @@ def find_parts(root: Path, test_fraction: float) -> tuple[tuple[str, ...], dict[
     named = {PART_FOLDERS[path.name.lower()]: path for path in folders if path.name.lower() in PART_FOLDERS}
     for path in named.values():
         _check_inside(path, root)
-    if "train" in named:
-        class_names = tuple(path.name for path in _class_folders(named["train"]))
+    if "train" in named or (named and len(named) == len(folders)):
+        first = named.get("train", next(iter(named.values())))
+        class_names = tuple(path.name for path in _class_folders(first))
         return class_names, {part: _files(folder, class_names) for part, folder in named.items()}
-    if named and len(named) == len(folders):
-        raise DataError(f"{root}: has {', '.join(p.name for p in folders)} but no train folder; add one")
     class_names = tuple(path.name for path in _class_folders(root))
     files = _files(root, class_names)
+    if test_fraction == 1:
+        return class_names, {"test": files}
     order = stratified_order(files.labels, generator(TEST_SEED, "image_folder"))
     test = min(round(test_fraction * len(order)), len(order) - len(class_names))
     if not test:

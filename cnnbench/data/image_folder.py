@@ -14,7 +14,7 @@ from cnnbench.data.images import ImageSet, ImageShape, ResidentImages
 from cnnbench.data.source import Part, Source
 from cnnbench.data.streaming import Decoded, StreamedImages, decode_batches, refuse
 from cnnbench.errors import ConfigError, DataError
-from cnnbench.lookup import Count, PositiveInt, ProperFraction
+from cnnbench.lookup import Count, Fraction, PositiveInt
 
 SAMPLE_IMAGES = 100
 CHUNK_IMAGES = 256
@@ -27,15 +27,15 @@ def image_folder(
     root: str | None,
     channels: Literal[1, 3],
     image_size: list[PositiveInt] | None,
-    test_fraction: ProperFraction,
+    test_fraction: Fraction,
     resident: Literal["auto", "always", "never"],
     workers: Count | None,
     on_bad_image: Literal["error", "skip"],
 ) -> Source:
     """The images under `root`: `<class>/...`, or `train/<class>/...` with test/ and perhaps val/ beside it.
 
-    Without such folders a stratified `test_fraction` is set aside, the same for every seed. An image that is
-    a link out of `root` counts as bad.
+    Without such folders a stratified `test_fraction` is set aside, the same for every seed; 1 takes all.
+    An image that is a link out of `root` counts as bad.
     """
     if root is None:
         raise ConfigError("data.root=null: image_folder needs the folder that holds the class folders; set data.root")
@@ -43,7 +43,7 @@ def image_folder(
         raise ConfigError(f"data.image_size={image_size}: should be [height, width] or null")
     folder = Path(root).expanduser()
     class_names, parts = find_parts(folder, test_fraction)
-    height, width = image_size or common_size(parts["train"].paths)
+    height, width = image_size or common_size(next(iter(parts.values())).paths)
     shape = (channels, height, width)
     total = sum(len(files.paths) for files in parts.values())
     in_memory = resident == "always" or (resident == "auto" and fits_in_memory(total, shape))
@@ -54,7 +54,8 @@ def image_folder(
         load = read_resident if in_memory else open_streamed
         return load(files, shape, processes, on_bad_image, skipped)
 
-    return Source("image_folder", str(folder), shape, class_names, read, "val" in parts, "test" in parts)
+    has = {f"has_{part}": part in parts for part in ("train", "val", "test")}
+    return Source("image_folder", str(folder), shape, class_names, read, **has)
 
 
 def read_resident(

@@ -25,6 +25,7 @@ class Source:
     image_shape: ImageShape
     class_names: tuple[str, ...]
     read: Callable[[Part], ImageSet]
+    has_train: bool = True
     has_val: bool = False
     has_test: bool = True
 

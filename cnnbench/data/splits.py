@@ -54,8 +54,8 @@ def split(
     smaller training part lies within a larger one. Every class keeps at least one training image. A source
     with validation images of its own uses those instead of `val_fraction`.
     """
-    images = source.read("train")
-    if not len(images):
+    images = source.read("train") if source.has_train else None
+    if not images:
         raise DataError(f"{source.origin}: no training images; point data.root at a folder that has some")
     order = stratified_order(images.labels, generator(split_seed, "validation"))
     at_least = len(images.labels.unique())

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from cnnbench.errors import ConfigError
-from cnnbench.lookup import did_you_mean
+from cnnbench.lookup import suggest
 from cnnbench.models.blocks import ImageShape
 
 TRANSFORMERS = ("vit_", "swin_", "maxvit_")  # no convolutional networks, and bound to one image size
@@ -26,7 +26,7 @@ def torchvision(image_shape: ImageShape, num_classes: int, *, architecture: str)
     if architecture not in known:
         raise ConfigError(
             f"model.architecture={architecture}: not a convolutional classifier of torchvision"
-            f"{did_you_mean(architecture, known)}; choose from {', '.join(known)}"
+            f"{suggest(architecture, known)}"
         )
     device = torch.get_default_device()
     # RegNets compute their widths with tensors, which must hold numbers even where the weights need not

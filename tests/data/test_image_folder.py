@@ -137,7 +137,6 @@ def class_linked_from_outside(root):
         (one_class, "has one class folder, cat"),
         (empty_class, "mouse: has no images"),
         (other_classes_in_test, "test: its classes differ .* lacks dog and has besides cow"),
-        (no_train, "has test, val but no train folder"),
         (class_linked_from_outside, "dog: is a link out of"),
     ],
 )
@@ -146,6 +145,15 @@ def test_a_folder_that_cannot_be_used_is_named_in_one_line(tmp_path, make, messa
         source(make(tmp_path))
     assert "\n" not in str(caught.value)
     assert str(tmp_path) in str(caught.value)
+
+
+@pytest.mark.parametrize(("make", "options"), [(no_train, {}), (a_folder, {"test_fraction": 1.0})])
+def test_a_folder_without_training_images_is_for_evaluation_only(tmp_path, make, options):
+    found = source(make(tmp_path), **options)
+    assert (found.has_train, found.has_test) == (False, True)
+    assert found.read("test").labels.bincount().tolist() == [10, 10]
+    with pytest.raises(DataError, match="no training images"):
+        split(found, val_fraction=0.1, fraction=1.0, split_seed=0)
 
 
 def test_root_is_needed_and_image_size_has_two_numbers(tmp_path):

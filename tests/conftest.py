@@ -1,0 +1,30 @@
+import pytest
+from tiny import TINY
+
+from cnnbench import cli
+
+
+@pytest.fixture
+def cnnbench(capsys, tmp_path, monkeypatch):
+    """Runs a command line in this process, in a folder of its own; gives back exit code, stdout and stderr."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments):
+        capsys.readouterr()
+        exit_code = cli.run([str(argument) for argument in arguments])
+        return exit_code, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def train(cnnbench, tmp_path):
+    """Trains the tiny run into `tmp_path / name`; gives back its folder after checking the exit code."""
+
+    def run(name, *overrides, exit_code=0):
+        path = tmp_path / name
+        result = cnnbench("train", *TINY, f"hydra.run.dir='{path}'", *overrides)
+        assert result[0] == exit_code, result
+        return path
+
+    return run

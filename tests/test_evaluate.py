@@ -1,0 +1,97 @@
+import json
+
+import pytest
+from PIL import Image
+from tiny import summary
+
+
+def test_evaluate_gives_what_train_found_and_counts_the_read(train, cnnbench):
+    path = train("run")
+    before = summary(path)
+    assert before["test_reads"] == 1
+    exit_code, out, err = cnnbench("evaluate", path, "--json")
+    document = json.loads(out)
+    assert (exit_code, err) == (0, "")
+    assert document["accuracy"] == before["test_accuracy"]
+    assert document["top5_accuracy"] == before["test_top5_accuracy"]
+    assert document["loss"] == before["test_loss"]
+    assert (document["split"], document["images"], document["test_reads"]) == ("test", 30, 2)
+    assert summary(path)["test_reads"] == 2
+    assert "has now been read 3 times" in cnnbench("evaluate", path)[1]
+
+
+def test_naming_the_runs_own_data_counts_as_a_read_too(train, cnnbench):
+    path = train("run")
+    own = [f"data.{key}" for key in ("image_shape=[1,8,8]", "num_classes=3", "train_images=120", "test_images=30")]
+    cnnbench("evaluate", path, "data=synthetic", *own, "data.val_fraction=0.5")
+    assert summary(path)["test_reads"] == 2
+
+
+def test_the_validation_split_is_not_a_read_of_the_test_split(train, cnnbench):
+    path = train("run")
+    document = json.loads(cnnbench("evaluate", path, "--split", "val", "--json")[1])
+    assert document["accuracy"] == summary(path)["best_val_accuracy"]
+    assert "test_reads" not in document
+    assert summary(path)["test_reads"] == 1
+
+
+def test_other_data_of_the_same_shape_is_evaluated_and_not_counted(train, cnnbench):
+    path = train("run")
+    other = ["data=synthetic", "data.image_shape=[1,8,8]", "data.num_classes=3", "data.seed=1", "data.test_images=20"]
+    document = json.loads(cnnbench("evaluate", path, *other, "--json")[1])
+    assert document["images"] == 20
+    assert document["accuracy"] != summary(path)["test_accuracy"]
+    assert summary(path)["test_reads"] == 1
+
+
+@pytest.mark.parametrize("inside", ["", "test"])
+def test_a_folder_of_images_is_evaluated_whole_in_the_size_and_channels_of_the_run(train, cnnbench, tmp_path, inside):
+    path = train("run", "epochs=1")
+    for name in ("a", "b", "c"):
+        (tmp_path / "photos" / inside / name).mkdir(parents=True)
+        for number in range(4):
+            Image.new("RGB", (20, 16), (number, 0, 0)).save(tmp_path / "photos" / inside / name / f"{number}.png")
+    other = ["data=image_folder", f"data.root={tmp_path / 'photos'}"]
+    assert json.loads(cnnbench("evaluate", path, *other, "--json")[1])["images"] == 12
+    if not inside:
+        half = json.loads(cnnbench("evaluate", path, *other, "data.test_fraction=0.5", "--json")[1])
+        assert half["images"] == 6
+
+
+@pytest.mark.parametrize(
+    ("arguments", "exit_code", "message"),
+    [
+        (
+            ["data=synthetic"],
+            65,
+            "data=synthetic: has 3x32x32 images of 10 classes, the run was trained on 1x8x8 and 3",
+        ),
+        (["data=mnist", "data.root=/nope", "data.download=false"], 65, "/nope/MNIST/raw/train-images-idx3-ubyte.gz: "),
+        (["data=minst"], 2, "data=minst: no such data; did you mean 'mnist'?"),
+        (["model=deep"], 2, "model=deep: evaluate takes data=... and data.KEY=... only"),
+        (["--splt", "val"], 2, "unrecognized arguments: --splt"),
+    ],
+)
+def test_what_cannot_be_evaluated_is_one_line(train, cnnbench, arguments, exit_code, message):
+    result = cnnbench("evaluate", train("run", "epochs=1"), *arguments)
+    assert result[:2] == (exit_code, "")
+    assert result[2].startswith(f"error: {message}")
+    assert result[2].count("\n") == 1
+
+
+def test_a_folder_that_is_no_run_is_one_line(cnnbench, tmp_path):
+    exit_code, _, err = cnnbench("evaluate", tmp_path)
+    assert exit_code == 65
+    assert err.startswith(f"error: {tmp_path}: not a run folder")
+
+
+def test_a_damaged_checkpoint_is_passed_over_for_an_older_one(train, cnnbench):
+    path = train("run", "select=last", "regularization=[]")
+    newest = max((path / "checkpoints").glob("*.pt"))
+    content = bytearray(newest.read_bytes())
+    content[len(content) // 2] ^= 1
+    newest.write_bytes(content)
+    exit_code, out, err = cnnbench("evaluate", path, "--json")
+    assert exit_code == 0
+    assert json.loads(out)["images"] == 30
+    assert err.startswith(f"note: {newest}: is damaged")

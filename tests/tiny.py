@@ -1,0 +1,39 @@
+"""The smallest run that has everything, and how tests read what it leaves."""
+
+import json
+
+import numpy as np
+from PIL import Image
+
+TINY = [
+    "device=cpu",
+    "device.threads=1",
+    "data=synthetic",
+    "data.image_shape=[1,8,8]",
+    "data.num_classes=3",
+    "data.train_images=120",
+    "data.test_images=30",
+    "model.widths=[4]",
+    "model.hidden=8",
+    "batch_size=16",
+    "epochs=3",
+]
+"""A run of a fraction of a second: 108 training images, 6 batches an epoch."""
+
+
+def summary(path):
+    return json.loads((path / "summary.json").read_text())
+
+
+def metrics(path):
+    """The lines of metrics.jsonl without what the clock decides."""
+    lines = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in line.items() if k not in ("seconds", "images_per_second")} for line in lines]
+
+
+def write_image(path, shape=(8, 8), dtype=np.uint8):
+    """Writes random pixels as PNG or JPEG: (H, W) grey, (H, W, 3) RGB, (H, W, 4) RGBA; uint16 grey has 16 bits."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(0).integers(0, np.iinfo(dtype).max, shape, dtype)
+    Image.fromarray(pixels).save(path)
+    return path
