@@ -107,7 +107,8 @@ class TrainingProgress:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._bars.stop() if self.live else None
+        if self.live:
+            self._bars.stop()
 
     def advance(self, images: int) -> None:
         """Counts `images` more as trained; the bar redraws itself ten times a second."""
@@ -119,6 +120,9 @@ class TrainingProgress:
         if self.live:
             self._bars.update(self._task, description=description, speed=f"{images_per_second:,.0f} images/s")
 
-    def end_epoch(self, line: str) -> None:
-        """Prints the epoch's line above the bar."""
-        say(line)
+    def end_epoch(self, parts: Sequence[str]) -> None:
+        """Prints a line above the bar: the parts, without the last ones that a narrow terminal has no room for."""
+        kept = list(parts)
+        while self.live and len(kept) > 1 and len("  ".join(kept)) > _out.width:
+            kept.pop()
+        say("  ".join(kept))

@@ -88,10 +88,10 @@ class Recorder:
     def after_epoch(self, training: Training, metrics: Metrics, is_best: bool) -> None:
         """Appends the epoch to metrics.jsonl, then saves a checkpoint that has seen it."""
         self.run.append_metrics(metrics)
-        line = epoch_line(metrics, self.epochs)
-        self.run.log(line)
+        parts = epoch_parts(metrics, self.epochs)
+        self.run.log("  ".join(parts))
         self.save(is_best=is_best)
-        self.progress.end_epoch(line + (" *" if is_best else ""))
+        self.progress.end_epoch(["*" if is_best else " ", *parts])
         if self.signals.received is not None and training.epoch < self.epochs and not training.stopped:
             self.leave()
 
@@ -212,14 +212,12 @@ def restore_rng(state: dict[str, Tensor]) -> None:
         torch.cuda.set_rng_state(state["cuda"])
 
 
-def epoch_line(metrics: Metrics, epochs: int) -> str:
-    """One epoch in words."""
-    validation = ""
+def epoch_parts(metrics: Metrics, epochs: int) -> list[str]:
+    """One epoch in words, the most telling first."""
+    parts = [f"epoch {metrics['epoch']:>{len(str(epochs))}}/{epochs}"]
     if metrics["val_accuracy"] is not None:
-        validation = f"  val {metrics['val_loss']:.3f} {100 * metrics['val_accuracy']:.2f} %"
-    sparsity = f"  zeros {100 * metrics['sparsity']:.1f} %" if metrics.get("sparsity") else ""
-    return (
-        f"epoch {metrics['epoch']:>{len(str(epochs))}}/{epochs}"
-        f"  train {metrics['train_loss']:.3f} {100 * metrics['train_accuracy']:.1f} %{validation}{sparsity}"
-        f"  lr {metrics['lr']:.2g}  {metrics['images_per_second']:,.0f} images/s"
-    )
+        parts.append(f"val {metrics['val_loss']:.3f} {100 * metrics['val_accuracy']:.2f} %")
+    parts.append(f"train {metrics['train_loss']:.3f} {100 * metrics['train_accuracy']:.1f} %")
+    if metrics.get("sparsity"):
+        parts.append(f"zeros {100 * metrics['sparsity']:.1f} %")
+    return [*parts, f"{metrics['images_per_second']:,.0f} images/s", f"lr {metrics['lr']:.2g}"]

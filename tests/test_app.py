@@ -156,7 +156,8 @@ def test_choices_of_the_users_own_folder_are_found_and_checked(cnnbench, tmp_pat
     arguments = ["train", "--config-dir", tmp_path / "own", "hydra.run.dir=run"]
     exit_code, _, err = cnnbench(*arguments, "model=mien", "epohcs=2")
     assert exit_code == 2
-    assert [line.split(";")[1].partition("?")[0] for line in lines(err)] == [" did you mean 'mine'", " did you mean 'epochs'"]
+    hints = [line.split("; ")[1].partition("?")[0] for line in lines(err)]
+    assert hints == ["did you mean 'mine'", "did you mean 'epochs'"]
     assert cnnbench(*arguments, "model=mine", "--cfg", "job")[1].count("name: lenet") == 1
 
 
