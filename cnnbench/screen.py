@@ -19,7 +19,7 @@ def introduce(config: RunConfig, source: Source, device: Device, description: De
     rows.append(("size", size_line(description)))
     rows.append(("policy", policy_line(device)))
     show_table(("part", "choice"), rows)
-    say()
+    say("\n* marks the best epoch so far")
 
 
 def choice_line(group: str, node: Mapping[str, Any]) -> str:
