@@ -1,13 +1,14 @@
-"""The README's table of experiments, from run folders.
+"""The README's tables of runs, from run folders.
 
-    python docs/results_table.py FOLDER [OVERRIDE ...]
+    python docs/results_table.py FOLDER [OVERRIDE ...] [--rows OVERRIDE ...]
 
-Each row is an experiment of conf/experiment composed with the overrides; its runs are those below FOLDER whose
-config, but for the seed, is the same. A run made with other settings is therefore never in the table.
+Each row is one override, by default `experiment=<name>` for each of conf/experiment, composed with the overrides that
+all rows share; its runs are those below FOLDER whose config, but for the seed, is the same. A run made with other
+settings is therefore never in the table.
 """
 
+import argparse
 import statistics
-import sys
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,27 +18,32 @@ from cnnbench.app import compose
 from cnnbench.conf import conf_folder
 from cnnbench.runs import SUMMARY, group_hash, read_summary
 
-COLUMNS = ("experiment", "test accuracy", "seeds", "gap", "parameters", "train seconds", "images/s")
+COLUMNS = ("", "test accuracy", "seeds", "gap", "parameters", "train seconds", "images/s")
 
 
-def main(folder: str, *overrides: str) -> None:
+def main() -> None:
     """Prints the table in Markdown."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("overrides", nargs="*")
+    parser.add_argument("--rows", nargs="+")
+    options = parser.parse_args()
     groups: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for path in Path(folder).rglob(SUMMARY):
+    for path in options.folder.rglob(SUMMARY):
         summary = read_summary(path.parent)
         if summary["status"] == "finished":
             groups[summary["group_hash"]].append(summary)
+    experiments = sorted(path.stem for path in (conf_folder() / "experiment").glob("*.yaml"))
     print(f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}")
-    for path in sorted((conf_folder() / "experiment").glob("*.yaml")):
-        runs = groups[group_hash(compose([f"experiment={path.stem}", *overrides]).as_dict())]
-        if runs:
-            print(f"| {' | '.join(row(path.stem, runs))} |")
+    for override in options.rows or [f"experiment={name}" for name in experiments]:
+        if runs := groups[group_hash(compose([override, *options.overrides]).as_dict())]:
+            print(f"| {' | '.join(row(override, runs))} |")
 
 
-def row(name: str, runs: Sequence[dict[str, Any]]) -> tuple[str, ...]:
-    """One experiment: mean ± standard deviation over its seeds."""
+def row(override: str, runs: Sequence[dict[str, Any]]) -> tuple[str, ...]:
+    """One group of runs: mean ± standard deviation over its seeds."""
     return (
-        f"`{name}`",
+        f"`{override}`",
         f"{spread([100 * run['test_accuracy'] for run in runs], '.2f')} %",
         str(len(runs)),
         f"{statistics.mean(100 * run['train_val_gap'] for run in runs):.1f}",
@@ -54,4 +60,4 @@ def spread(values: Sequence[float], digits: str) -> str:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()

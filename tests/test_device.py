@@ -3,7 +3,7 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
-from cnnbench.device import DEVICES, Device, auto, computes_in_bf16, cpu, make_policy
+from cnnbench.device import DEVICES, TORCH_THREADS, Device, auto, computes_in_bf16, cpu, make_policy
 from cnnbench.errors import UnavailableError
 from cnnbench.lookup import build
 from cnnbench.regularizers import SAM
@@ -131,10 +131,10 @@ def test_place_moves_the_model_into_the_memory_format():
     assert policy().place(tiny())[0].weight.is_contiguous()
 
 
-def test_the_number_of_threads_is_set_and_null_keeps_the_current_one():
+def test_the_number_of_threads_is_set_and_null_means_torchs_own():
     assert policy(threads=2).threads == torch.get_num_threads() == 2
     assert policy(threads=1).threads == torch.get_num_threads() == 1
-    assert policy(threads=None).threads == 1
+    assert policy(threads=None).threads == torch.get_num_threads() == TORCH_THREADS
 
 
 def test_a_device_that_is_not_there_is_unavailable(monkeypatch):
