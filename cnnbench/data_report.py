@@ -12,6 +12,8 @@ from cnnbench.data import ImageSet
 from cnnbench.errors import ConfigError, DataError
 from cnnbench.screen import shape
 
+PLACES = ("data", "images", "place")
+
 
 def main(arguments: Sequence[str]) -> None:
     """Without a name, lists where the data sets are; with one, reads it and describes it."""
@@ -22,18 +24,18 @@ def main(arguments: Sequence[str]) -> None:
     options = parser.parse_args(arguments)
     if options.name is None:
         report: Any = locate_all()
-        rows: list[tuple[str, ...]] = [(row["data"], row["image_shape"] or "-", row["found"]) for row in report]
+        table: tuple[Sequence[str], Sequence[Sequence[str]]] = (PLACES, place_rows(report))
     else:
         report = describe_data(compose([f"data={options.name}", *options.overrides]).data)
-        rows = [(key, _show(value)) for key, value in report.items()]
+        table = ("data", ""), [(key, _show(value)) for key, value in report.items()]
     if options.json:
         say_json(report)
     else:
-        show_table(("data", "images", "found") if options.name is None else ("data", ""), rows)
+        show_table(*table)
 
 
 def locate_all() -> list[dict[str, Any]]:
-    """For every data set: `data`, `image_shape` (null where it is not here) and `found`, its place or what is missing.
+    """For every data set: `data`, and `image_shape` and `found` (its place) or else `problem` (what is missing).
 
     Downloads nothing.
     """
@@ -42,10 +44,18 @@ def locate_all() -> list[dict[str, Any]]:
         node = compose([f"data={path.stem}"]).data
         try:
             source = find_data(node | ({"download": False} if "download" in node else {}))
-            report.append({"data": path.stem, "image_shape": shape(source.image_shape), "found": source.origin})
+            found = {"image_shape": shape(source.image_shape), "found": source.origin, "problem": None}
         except (ConfigError, DataError) as error:  # a root that has to be given is not here either
-            report.append({"data": path.stem, "image_shape": None, "found": error.findings[0]})
+            found = {"image_shape": None, "found": None, "problem": error.findings[0]}
+        report.append({"data": path.stem} | found)
     return report
+
+
+def place_rows(report: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
+    """What `locate_all` found as rows under PLACES; of a problem, what is wrong without the cure."""
+    return [
+        (row["data"], row["image_shape"] or "-", row["found"] or row["problem"].partition(";")[0]) for row in report
+    ]
 
 
 def describe_data(node: Mapping[str, Any]) -> dict[str, Any]:

@@ -149,7 +149,7 @@ def make_policy(
         UnavailableError: it has no such precision.
     """
     if precision == "tf32" and (kind != "cuda" or torch.cuda.get_device_capability() < (8, 0)):
-        raise UnavailableError(f"device.precision=tf32: {kind} here has no TF32; use fp32 or bf16")
+        raise UnavailableError(f"device.precision=tf32: this {kind} has no TF32; use fp32 or bf16")
     return Device(torch.device(kind), precision, memory_format, compile, threads or TORCH_THREADS)
 
 

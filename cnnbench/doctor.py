@@ -14,7 +14,7 @@ from torch import nn
 
 from cnnbench.arguments import Parser
 from cnnbench.console import say, say_json, show_table
-from cnnbench.data_report import locate_all
+from cnnbench.data_report import PLACES, locate_all, place_rows
 from cnnbench.device import computes_in_bf16, make_policy
 from cnnbench.environment import cpu_name
 from cnnbench.errors import CnnbenchError
@@ -36,13 +36,13 @@ def main(arguments: Sequence[str]) -> None:
         return
     show_table(("machine", ""), [(key, show(value)) for key, value in document["machine"].items()])
     say()
+    say("A training step of three convolutions in each policy:\n")
     columns = ("precision", "memory format", "training step", "speed against the first")
     plain = document["policies"][0]["seconds"]
     show_table(columns, [policy_row(policy, plain) for policy in document["policies"]])
     say()
-    show_table(
-        ("data", "images", "found"), [(d["data"], d["image_shape"] or "-", d["found"]) for d in document["data"]]
-    )
+    show_table(PLACES, place_rows(document["data"]))
+    say("\n`cnnbench data NAME` downloads what is not there.")
 
 
 def describe_machine() -> dict[str, Any]:
@@ -57,7 +57,7 @@ def describe_machine() -> dict[str, Any]:
         "instruction_sets": [name for name in INSTRUCTION_SETS if capabilities.get(name)],
         "bf16_in_hardware": computes_in_bf16("cpu"),
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
-        "load_average": os.getloadavg()[0],
+        "load_average": round(os.getloadavg()[0], 2),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "mps": torch.mps.is_available(),
         "torchvision": importlib.util.find_spec("torchvision") is not None,
@@ -121,7 +121,7 @@ def _seconds(step: Step) -> float:
 def policy_row(policy: dict[str, Any], plain: float) -> tuple[str, ...]:
     """A line of the table of policies; `plain` is the seconds of fp32 contiguous."""
     if policy["seconds"] is None:
-        return policy["precision"], policy["memory_format"], policy["problem"], ""
+        return policy["precision"], policy["memory_format"], policy["problem"].partition(";")[0], ""
     return (
         policy["precision"],
         policy["memory_format"],

@@ -10,7 +10,7 @@ def test_without_a_name_every_data_set_has_a_line(cnnbench):
     assert (exit_code, err) == (0, "")
     assert document["digits"]["image_shape"] == "1x8x8"
     assert document["image_folder"]["image_shape"] is None
-    assert document["image_folder"]["found"].startswith("data.root=null: ")
+    assert document["image_folder"]["problem"].startswith("data.root=null: ")
 
 
 def test_a_data_set_is_described(cnnbench):

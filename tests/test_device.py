@@ -147,7 +147,7 @@ def test_a_device_that_is_not_there_is_unavailable(monkeypatch):
 
 
 def test_tf32_on_a_cpu_is_refused_not_replaced():
-    with pytest.raises(UnavailableError, match=r"device\.precision=tf32: cpu here has no TF32") as caught:
+    with pytest.raises(UnavailableError, match=r"device\.precision=tf32: this cpu has no TF32") as caught:
         policy("tf32")
     assert caught.value.exit_code == 69
 
