@@ -69,22 +69,22 @@ def report_error(findings: Iterable[str]) -> None:
         _err.print(Text(encodable(visible(f"error: {finding}"), _err.encoding), style="red"), soft_wrap=True)
 
 
-def show_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str | None = None) -> None:
+def show_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Prints a table; a column whose cells are all numbers is aligned to the right. Piped, it is not wrapped."""
     header, *cells = [[encodable(visible(str(cell)), _out.encoding) for cell in row] for row in (columns, *rows)]
-    table = Table(
-        title=title and Text(encodable(visible(title), _out.encoding)),
-        box=None,
-        header_style="bold",
-        pad_edge=False,
-        title_justify="left",
-    )
+    table = Table(box=None, header_style="bold", pad_edge=False)
     for index, column in enumerate(header):
         numeric = all(row[index].lstrip("-+")[:1].isdigit() or not row[index] for row in cells)
         table.add_column(Text(column), justify="right" if numeric else "left", overflow="fold")
     for row in cells:
         table.add_row(*map(Text, row))
-    (_out if _out.is_terminal else _pipe).print(table)
+    if _out.is_terminal:
+        _out.print(table)
+        return
+    with _pipe.capture() as drawn:
+        _pipe.print(table)
+    for line in drawn.get().splitlines():
+        say_exactly(line.rstrip())
 
 
 class TrainingProgress:
