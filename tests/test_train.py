@@ -95,7 +95,7 @@ def test_a_finished_run_is_not_overwritten(train, cnnbench):
     ("settings", "exit_code", "message"),
     [
         (["device=cuda"], 69, "device=cuda: this machine has no CUDA device"),
-        (["device=cpu", "device.precision=tf32"], 69, "device.precision=tf32: cpu here has no TF32"),
+        (["device=cpu", "device.precision=tf32"], 69, "device.precision=tf32: this cpu has no TF32"),
         (["data=image_folder", "data.root=/nope"], 65, "/nope: cannot be listed (No such file or directory)"),
         (["data=mnist", "data.root=/nope", "data.download=false"], 65, "/nope/MNIST/raw/train-images-idx3-ubyte.gz: "),
         (["hydra.run.dir=/proc/run"], 74, "/proc/run: "),
