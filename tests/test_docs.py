@@ -1,0 +1,46 @@
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from cnnbench.cli import VERBS
+from cnnbench.config import TABLES
+from cnnbench.overrides import refuse_mistakes
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8").replace("\\\n", "")
+TECHNIQUES = (ROOT / "docs" / "techniques.md").read_text(encoding="utf-8")
+TRAIN = re.compile(r"^ +cnnbench (train .*?)(?: +#.*)?$", re.MULTILINE)
+
+
+def commands():
+    """The arguments after `cnnbench train` of every command in the README and of every row of the techniques."""
+    yield from (shlex.split(line)[1:] for line in TRAIN.findall(README))
+    for row in re.findall(r"^\| [^|]+\| ([^|]+)\|", TECHNIQUES, re.MULTILINE)[2:]:
+        first, *others = re.findall(r"`([^`]+)`", row) or [""]
+        for snippet in (first, *others):
+            is_list = snippet.startswith("[")
+            yield shlex.split(f"regularization={snippet}" if is_list else snippet)
+
+
+@pytest.mark.parametrize("arguments", list(commands()), ids=" ".join)
+def test_every_command_of_the_docs_is_accepted(arguments):
+    flags = {argument for argument in arguments if argument.startswith("-")}
+    assert flags <= {"-m", "--cfg"}
+    overrides = [a for a in arguments if not a.startswith("-") and a != "job"]
+    missing = [o for o in overrides if "root=" in o]
+    refuse_mistakes([o for o in overrides if o not in missing], sweep="-m" in flags)
+
+
+def test_the_readme_shows_every_verb():
+    assert [verb for verb in VERBS if f"cnnbench {verb}" not in README] == []
+
+
+def test_the_readme_names_every_choice_of_every_group():
+    for group in TABLES:
+        choices = {path.stem for path in (ROOT / "conf" / group).glob("*.yaml")}
+        row = re.search(rf"^\| {group}.*$", README, re.MULTILINE)
+        assert row, group
+        named = set(re.findall(r"`(\w+)`", row[0]))
+        assert choices == named, group
