@@ -8,7 +8,7 @@ import difflib
 import inspect
 import sys
 import types
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -67,9 +67,9 @@ def did_you_mean(given: str, known: Iterable[str]) -> str:
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
-def suggest(given: str, known: Iterable[str]) -> str:
+def suggest(given: str, known: Collection[str]) -> str:
     """The end of a message about a name that is not known: the nearest one, then all that are."""
-    near, listed = did_you_mean(given, known := list(known)), ", ".join(known) or "nothing"
+    near, listed = did_you_mean(given, known), ", ".join(known) or "nothing"
     return f"{near} Choose from {listed}" if near else f"; choose from {listed}"
 
 
