@@ -1,7 +1,7 @@
 """The networks: functions of an image shape (C, H, W) and a number of classes, giving modules that give logits."""
 
 from cnnbench.lookup import Table
-from cnnbench.models.articles import deep_residual, separable, stacked
+from cnnbench.models.articles import stacked
 from cnnbench.models.classic import alexnet, lenet, vgg
 from cnnbench.models.from_torchvision import torchvision
 from cnnbench.models.inception import inception
@@ -12,8 +12,8 @@ MODELS: Table = {
     "simple": stacked,
     "small3": stacked,
     "deep": stacked,
-    "deep_residual": deep_residual,
-    "separable": separable,
+    "deep_residual": stacked,
+    "separable": stacked,
     "plain": plain,
     "lenet": lenet,
     "alexnet": alexnet,

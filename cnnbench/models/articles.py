@@ -1,7 +1,4 @@
-"""The networks of the articles' listings, as they were meant: `plain` with its finer settings fixed.
-
-All share one set of settings, so any two compare at equal depth and width; the YAML files hold each listing's values.
-"""
+"""The networks of the articles' listings, as they were meant: `plain` with its finer settings fixed."""
 
 from typing import Any
 
@@ -27,6 +24,8 @@ def stacked(
     width_multiplier: Positive,
     depth: PositiveInt,
     kernel_size: PositiveInt,
+    separable: bool,
+    residual: bool,
     norm: Norm,
     activation: Activation,
     pool: Pool,
@@ -34,9 +33,12 @@ def stacked(
     hidden: PositiveInt,
     dropout: ProperFraction,
 ) -> ConvNet:
-    """Convolutions one after the other: `simple` (article 000), `small3` (001) and `deep` (002, section 4.5).
+    """`simple` (article 000), `small3` (001), `deep` (002, section 4.5), `deep_residual` and `separable`.
 
-    Convolution makes them equivariant to translation; invariance to rotation and flips has to come from the data.
+    They differ in the values of their YAML files only, so any two compare at equal depth and width: with `residual`
+    the net has the skips that the listing of `deep` promises (1x1 projections where the width changes), with
+    `separable` each convolution but the first is split into a depthwise and a pointwise one.
+    Convolutions are equivariant to translation; invariance to rotation and flips has to come from the data.
     The logits go to the loss as they are, without the listing's softmax (001) or dropout (002).
     """
     return plain(
@@ -46,78 +48,8 @@ def stacked(
         width_multiplier=width_multiplier,
         depth=depth,
         kernel_size=kernel_size,
-        separable=False,
-        residual=False,
-        norm=norm,
-        activation=activation,
-        pool=pool,
-        head=head,
-        hidden=hidden,
-        dropout=dropout,
-        **FIXED,
-    )
-
-
-def deep_residual(
-    image_shape: ImageShape,
-    num_classes: int,
-    *,
-    widths: list[PositiveInt],
-    width_multiplier: Positive,
-    depth: PositiveInt,
-    kernel_size: PositiveInt,
-    norm: Norm,
-    activation: Activation,
-    pool: Pool,
-    head: Head,
-    hidden: PositiveInt,
-    dropout: ProperFraction,
-) -> ConvNet:
-    """The layers of `deep` with the skips its listing promises; 1x1 projections where the width changes."""
-    return plain(
-        image_shape,
-        num_classes,
-        widths=widths,
-        width_multiplier=width_multiplier,
-        depth=depth,
-        kernel_size=kernel_size,
-        separable=False,
-        residual=True,
-        norm=norm,
-        activation=activation,
-        pool=pool,
-        head=head,
-        hidden=hidden,
-        dropout=dropout,
-        **FIXED,
-    )
-
-
-def separable(
-    image_shape: ImageShape,
-    num_classes: int,
-    *,
-    widths: list[PositiveInt],
-    width_multiplier: Positive,
-    depth: PositiveInt,
-    kernel_size: PositiveInt,
-    norm: Norm,
-    activation: Activation,
-    pool: Pool,
-    head: Head,
-    hidden: PositiveInt,
-    dropout: ProperFraction,
-) -> ConvNet:
-    """The layers of `deep`, each convolution but the first split into a depthwise and a pointwise one."""
-    return plain(
-        image_shape,
-        num_classes,
-        widths=widths,
-        width_multiplier=width_multiplier,
-        depth=depth,
-        kernel_size=kernel_size,
-        separable=True,
-        residual=False,
+        separable=separable,
+        residual=residual,
         norm=norm,
         activation=activation,
         pool=pool,
