@@ -77,14 +77,18 @@ def _read(source: Source, node: dict[str, Any], split: str) -> ImageSet | None:
 
 def _other_data(overrides: Sequence[str], trained: TrainedModel) -> dict[str, Any]:
     """The node that the overrides compose. A folder of images is taken whole where it has no test folder, and its
-    images as the run takes them, unless the overrides say otherwise."""
+    images as the run takes them, unless the overrides say otherwise; the run's own folder is split as it was."""
     foreign = [text for text in overrides if not text.lstrip("+").startswith(("data=", "data."))]
     if foreign:
         raise ConfigError(*(f"{text}: evaluate takes data=... and data.KEY=... only" for text in foreign))
     node = compose(overrides).data
     if node["name"] == "image_folder":
+        own = trained.config.data
         channels, *size = trained.image_shape
         fitting = {"test_fraction": 1.0, "image_size": size, "channels": channels}
+        if own["name"] == "image_folder" and Path(node["root"] or "").resolve() == Path(own["root"]).resolve():
+            node["root"] = own["root"]
+            fitting = {key: own[key] for key in fitting}
         given = {text.lstrip("+").partition("=")[0].removeprefix("data.") for text in overrides}
         node |= {key: value for key, value in fitting.items() if key not in given}
     return node

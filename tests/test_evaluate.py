@@ -95,3 +95,15 @@ def test_a_damaged_checkpoint_is_passed_over_for_an_older_one(train, cnnbench):
     assert exit_code == 0
     assert json.loads(out)["images"] == 30
     assert err.startswith(f"note: {newest}: is damaged")
+
+
+def test_naming_the_folder_a_run_was_trained_on_evaluates_its_test_part_and_counts(cnnbench, tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for number in range(10):
+            Image.new("RGB", (8, 8), (number, 9 * (name == "b"), 0)).save(tmp_path / "photos" / name / f"{number}.png")
+    own = ["data=image_folder", f"data.root={tmp_path / 'photos'}"]
+    small = ["model.widths=[4]", "model.hidden=8", "epochs=1", "device.threads=1", "hydra.run.dir=run"]
+    assert cnnbench("train", *own, "data.test_fraction=0.2", *small)[0] == 0
+    document = json.loads(cnnbench("evaluate", "run", "data=image_folder", "data.root=photos", "--json")[1])
+    assert (document["images"], document["test_reads"]) == (4, 2)
