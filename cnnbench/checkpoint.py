@@ -9,7 +9,8 @@ import io
 import itertools
 import json
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +142,15 @@ def _load_entry(folder: Path, entry: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(state, dict) or not isinstance(state.get("format"), int) or state["format"] > FORMAT:
         raise CheckpointError(f"{path}: is not a checkpoint of this version of cnnbench")
     return state
+
+
+@contextmanager
+def foreign_refused(folder: Path) -> Iterator[None]:
+    """Turns what using a checkpoint of another make runs into (a missing key, a wrong kind) into a CheckpointError."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise CheckpointError(f"{folder}: is not a checkpoint of cnnbench ({type(error).__name__}: {error})") from error
 
 
 def load_weights(model: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:

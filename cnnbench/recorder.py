@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cnnbench.checkpoint import drop_strangers, load_checkpoint, load_weights, save_checkpoint
+from cnnbench.checkpoint import drop_strangers, foreign_refused, load_checkpoint, load_weights, save_checkpoint
 from cnnbench.console import TrainingProgress, note
 from cnnbench.data import Splits
 from cnnbench.data.batches import TrainBatches
@@ -137,6 +137,15 @@ class Recorder:
         folder = self.run.checkpoints
         drop_strangers(folder)
         state = load_checkpoint(folder)
+        with foreign_refused(folder):
+            self._load_state_dict(state, folder)
+            length, rng = state["metrics_bytes"], state["rng"]
+        self.run.cut_metrics(length)
+        self.run.update_summary(status="running", error=None, exit_code=None)
+        self.run.log(f"resumed at epoch {self.training.epoch + 1}, batch {self.training.batch + 1}")
+        restore_rng(rng)  # last: building the parts has drawn numbers
+
+    def _load_state_dict(self, state: dict[str, Any], folder: Path) -> None:
         self._refuse_others(state, folder)
         training = self.training
         load_weights(training.model, state["model"], folder)
@@ -147,10 +156,6 @@ class Recorder:
         training.sums.load_state_dict(state["sums"])
         for name in POSITION:
             setattr(training, name, state["position"][name])
-        self.run.cut_metrics(state["metrics_bytes"])
-        self.run.update_summary(status="running", error=None, exit_code=None)
-        self.run.log(f"resumed at epoch {training.epoch + 1}, batch {training.batch + 1}")
-        restore_rng(state["rng"])  # last: building the parts has drawn numbers
 
     def _refuse_others(self, state: dict[str, Any], folder: Path) -> None:
         ours = {

@@ -8,11 +8,10 @@ from torch import Tensor, nn
 
 from cnnbench import runs
 from cnnbench.assemble import make_device, make_model
-from cnnbench.checkpoint import load_checkpoint, load_weights
+from cnnbench.checkpoint import foreign_refused, load_checkpoint, load_weights
 from cnnbench.config import RunConfig, load_config
 from cnnbench.data.batches import Normalize
 from cnnbench.device import Device
-from cnnbench.errors import CheckpointError
 from cnnbench.recorder import evaluation_weights
 
 
@@ -44,16 +43,15 @@ def load_trained(run: Path) -> TrainedModel:
     config = load_config(run)
     folder = run / runs.CHECKPOINTS
     state = load_checkpoint(folder, best=config.select == "best")
-    try:
+    with foreign_refused(folder):
         facts = state["data"]
         channels, height, width = (int(size) for size in facts["image_shape"])
         class_names = tuple(str(name) for name in facts["class_names"])
         mean, std = torch.tensor(facts["mean"]), torch.tensor(facts["std"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{folder}: is not a checkpoint of cnnbench ({error})") from None
+        weights = evaluation_weights(state)
     device = make_device(config)
     image_shape = (channels, height, width)
     model = make_model(config, image_shape, len(class_names))
-    load_weights(model, evaluation_weights(state), folder)
+    load_weights(model, weights, folder)
     device.place(model).eval()
     return TrainedModel(config, model, device, Normalize(mean, std, device), image_shape, class_names)

@@ -1,9 +1,12 @@
+import json
 import os
 import signal
 
 import pytest
+import torch
 from tiny import metrics, summary
 
+from cnnbench.checkpoint import save_checkpoint
 from cnnbench.recorder import Recorder
 
 EVERYTHING = [
@@ -111,3 +114,21 @@ def test_a_run_that_never_saved_says_that_it_has_to_be_repeated(train, cnnbench,
     exit_code, _, err = cnnbench("resume", path)
     assert exit_code == 65
     assert err.endswith("holds no checkpoint; the run has to be repeated\n")
+
+
+@pytest.mark.parametrize(
+    ("verb", "key"),
+    [("resume", "data"), ("resume", "model"), ("resume", "position"), ("evaluate", "data"), ("evaluate", "model")],
+)
+def test_a_checkpoint_that_lacks_a_part_is_refused_in_one_line(train, cnnbench, verb, key):
+    path = train("run", "epochs=1")
+    state = torch.load(max((path / "checkpoints").glob("*.pt")), weights_only=True)
+    del state[key]
+    for old in (path / "checkpoints").iterdir():
+        old.unlink()
+    save_checkpoint(path / "checkpoints", 99, state, is_best=True)
+    document = summary(path)
+    (path / "summary.json").write_text(json.dumps(document | {"status": "interrupted"}))
+    exit_code, _, err = cnnbench(verb, path)
+    assert exit_code == 65, err
+    assert f"is not a checkpoint of cnnbench (KeyError: '{key}')" in err
