@@ -75,10 +75,9 @@ class Training:
         self.forward = self.device.compiled(self.model)
         self.sums = Sums(self.device.torch_device)
 
-    @property
-    def lr(self) -> float:
-        """The learning rate of the first parameter group at the next step."""
-        return self.optimizer.param_groups[0]["initial_lr"] * self.schedule(self.step)
+    def lr_at(self, step: int) -> float:
+        """The learning rate of the first parameter group at a step, counted from 0."""
+        return self.optimizer.param_groups[0]["initial_lr"] * self.schedule(step)
 
     def evaluation_model(self) -> nn.Module:
         """What is validated, tested and kept: the model, or the average that a callback makes of it."""
@@ -168,8 +167,7 @@ def check_finite(training: Training) -> None:
     """
     step = int(training.sums.first_bad_step)
     if step >= 0:
-        lr = training.optimizer.param_groups[0]["initial_lr"] * training.schedule(step)
-        raise diverged("loss", training.epoch + 1, step + 1, lr)
+        raise diverged("loss", training.epoch + 1, step + 1, training.lr_at(step))
 
 
 def diverged(what: str, epoch: int, step: int, lr: float) -> DivergedError:
@@ -204,7 +202,7 @@ def end_epoch(training: Training) -> Metrics:
 def gradient_norms(model: nn.Module) -> dict[str, float]:
     """The L2 norm of the gradient of each conv and linear weight at the last step: vanishing gradients show here."""
     weights = {name: p.grad for name, p in model.named_parameters() if p.ndim >= 2 and p.grad is not None}
-    if not weights:  # an epoch resumed after its last batch
+    if not weights:  # a network without convolution and linear layers
         return {}
     norms = torch._foreach_norm(list(weights.values()))
     return dict(zip(weights, torch.stack(norms).tolist(), strict=True))

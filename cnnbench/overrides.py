@@ -74,7 +74,7 @@ def to_plain(composed: DictConfig) -> dict[str, Any]:
     try:
         values = OmegaConf.to_container(ours, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
-        raise ConfigError(f"{error.full_key or 'config'}: {str(error).splitlines()[0]}") from None
+        raise ConfigError(f"{error.full_key or 'config'}: {first_line(error)}") from None
     assert isinstance(values, dict)
     return {key: {} for key in LIST_GROUPS} | {str(key): value for key, value in values.items()}
 

@@ -3,6 +3,7 @@
 import shlex
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,7 @@ def run_experiment(
             run.start(config.as_dict(), environment(device), **facts(config, device, description))
         introduce(config, source, device, description)
         splits = read_splits(source, config.data)
-        report_skipped(run, splits)
+        report_skipped(run, splits.skipped)
         batches = make_batches(config, splits, device)
         model = make_model(config, splits.image_shape, splits.num_classes) if model is None else model
         training = make_training(config, model, batches, splits.num_classes, device)
@@ -109,11 +110,11 @@ def facts(config: RunConfig, device: Device, description: Description) -> dict[s
     }
 
 
-def report_skipped(run: RunFolder, splits: Splits) -> None:
+def report_skipped(run: RunFolder, skipped: Sequence[str]) -> None:
     """Says how many unreadable images were left out; train.log lists them."""
-    if splits.skipped:
-        note(f"{len(splits.skipped)} images cannot be read and are left out; {run.path / LOG} lists them")
-    for line in splits.skipped:
+    if skipped:
+        note(f"{len(skipped)} images cannot be read and are left out; {run.path / LOG} lists them")
+    for line in skipped:
         run.log(f"left out: {line}")
 
 
@@ -141,6 +142,7 @@ def read_test_once(
         return {}
     run.update_summary(test_reads=run.summary["test_reads"] + 1)
     run.log(f"test split read ({run.summary['test_reads']})")
+    report_skipped(run, images.skipped)
     evaluation = evaluate(model, evaluation_batches(images, config, normalize, device), device)
     if evaluation is None:
         return {}

@@ -200,7 +200,7 @@ def test_an_epoch_without_trouble_is_finite_and_its_line_complete():
     assert metrics["lr"] == 0.1 * 0.25  # of the last step
     assert metrics["images_per_second"] == pytest.approx(12 / metrics["seconds"])
     assert training.train_seconds == metrics["seconds"] > 0
-    assert (training.epoch, training.batch, training.lr) == (1, 0, 0.1 * 0.125)
+    assert (training.epoch, training.batch, training.lr_at(training.step)) == (1, 0, 0.1 * 0.125)
 
 
 def test_an_epoch_interrupted_and_gone_on_with_gives_the_same_weights_and_sums():
