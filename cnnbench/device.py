@@ -28,12 +28,16 @@ class Device:
     threads: int
 
     def __post_init__(self) -> None:
+        self._scaler = torch.amp.GradScaler(self.torch_device.type, enabled=self.precision == "fp16")
+        self.activate()
+
+    def activate(self) -> None:
+        """Makes this policy the process's; needed again only where policies take turns."""
         torch.set_num_threads(self.threads)
         torch.use_deterministic_algorithms(True, warn_only=True)
         # a debugging aid that costs a write per tensor
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         torch.backends.fp32_precision = "tf32" if self.precision == "tf32" else "ieee"  # type: ignore[attr-defined]
-        self._scaler = torch.amp.GradScaler(self.torch_device.type, enabled=self.precision == "fp16")
 
     @property
     def torch_memory_format(self) -> torch.memory_format:

@@ -5,7 +5,6 @@ import itertools
 import os
 import platform
 import statistics
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -18,6 +17,7 @@ from cnnbench.data_report import PLACES, locate_all, place_rows
 from cnnbench.device import computes_in_bf16, make_policy
 from cnnbench.environment import cpu_name
 from cnnbench.errors import CnnbenchError
+from cnnbench.stopwatch import seconds_of, take_turns
 
 INSTRUCTION_SETS = ("avx2", "avx512_f", "avx512_bf16", "avx512_vnni", "amx_bf16", "amx_int8", "asimd", "sve")
 PRECISIONS, MEMORY_FORMATS = ("fp32", "tf32", "bf16", "fp16"), ("contiguous", "channels_last")
@@ -71,18 +71,20 @@ def time_policies() -> list[dict[str, Any]]:
     `seconds` is null where `problem` says why the policy does not work, or that it is far slower.
     """
     kind = "cuda" if torch.cuda.is_available() else "cpu"
-    policies = [_try_policy(kind, *policy) for policy in itertools.product(PRECISIONS, MEMORY_FORMATS)]
-    rounds = [[_time(step) if step else None for _, step in policies] for _ in range(ROUNDS)]
-    for (report, step), times in zip(policies, zip(*rounds, strict=True), strict=True):
-        report["seconds"] = statistics.median(times) if step else None
-    return [report for report, _ in policies]
+    tried = [_try_policy(kind, *policy) for policy in itertools.product(PRECISIONS, MEMORY_FORMATS)]
+    steps = {f"{report['precision']}, {report['memory_format']}": step for report, step in tried if step}
+    times = take_turns(steps, ROUNDS)
+    for report, step in tried:
+        name = f"{report['precision']}, {report['memory_format']}"
+        report["seconds"] = statistics.median(times[name]) if step else None
+    return [report for report, _ in tried]
 
 
 def _try_policy(kind: str, precision: Any, memory_format: Any) -> tuple[dict[str, Any], Step | None]:
     report = {"device": kind, "precision": precision, "memory_format": memory_format, "problem": None}
     try:
         step = _make_step(kind, precision, memory_format)
-        seconds = _seconds(step)
+        seconds = seconds_of(step)
     except (CnnbenchError, RuntimeError) as error:
         return report | {"problem": str(error).splitlines()[0]}, None
     if seconds > SLOWEST_STEP_SECONDS:
@@ -99,23 +101,13 @@ def _make_step(kind: str, precision: Any, memory_format: Any) -> Step:
     images = torch.randn(32, 3, 32, 32, device=device.torch_device).to(memory_format=device.torch_memory_format)
 
     def step() -> None:
+        device.activate()
         with device.autocast():
             loss = model(images).float().square().mean()
         device.backward_and_step(loss, optimizer, lambda backward: None)
         device.synchronize()
 
     return step
-
-
-def _time(step: Step) -> float:
-    step()  # brings back what the other policies have pushed out of the caches
-    return _seconds(step)
-
-
-def _seconds(step: Step) -> float:
-    start = time.perf_counter()
-    step()
-    return time.perf_counter() - start
 
 
 def policy_row(policy: dict[str, Any], plain: float) -> tuple[str, ...]:

@@ -5,12 +5,15 @@ import pytest
 from cnnbench import doctor
 
 
+SECONDS = {"fp32": 0.2, "tf32": 0.2, "bf16": 0.1, "fp16": 9.0}
+
+
 @pytest.fixture
 def quick(monkeypatch):
     """Every step takes no time, but for fp16, which is emulated."""
     monkeypatch.setattr(doctor, "_make_step", lambda kind, precision, memory_format: precision)
-    monkeypatch.setattr(doctor, "_seconds", {"fp32": 0.2, "tf32": 0.2, "bf16": 0.1, "fp16": 9.0}.get)
-    monkeypatch.setattr(doctor, "_time", lambda precision: doctor._seconds(precision))
+    monkeypatch.setattr(doctor, "seconds_of", SECONDS.get)
+    monkeypatch.setattr(doctor, "take_turns", lambda steps, rounds: {n: [SECONDS[s]] for n, s in steps.items()})
 
 
 def test_json_has_the_machine_its_policies_and_the_data(cnnbench, quick):
