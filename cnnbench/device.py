@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from cnnbench.errors import UnavailableError
 from cnnbench.lookup import PositiveInt
+from cnnbench.memory import keep_freed_memory
 
 Precision = Literal["fp32", "tf32", "bf16", "fp16"]
 MemoryFormat = Literal["contiguous", "channels_last"]
@@ -29,6 +30,8 @@ class Device:
 
     def __post_init__(self) -> None:
         self._scaler = torch.amp.GradScaler(self.torch_device.type, enabled=self.precision == "fp16")
+        if self.torch_device.type == "cpu":
+            keep_freed_memory()
         self.activate()
 
     def activate(self) -> None:

@@ -24,6 +24,8 @@ from cnnbench.errors import ConfigError
 from cnnbench.lookup import NonNegative, Positive, PositiveInt, ProperFraction
 from cnnbench.muon import Muon
 
+FUSED_DEVICES = ("cpu", "cuda", "mps")
+
 
 def sgd(
     model: nn.Module, *, lr: Positive, momentum: ProperFraction, nesterov: bool, weight_decay: NonNegative
@@ -31,7 +33,7 @@ def sgd(
     """Stochastic gradient descent, with momentum (Sutskever et al., 2013); weight decay is coupled."""
     _check_nesterov(nesterov, momentum)
     groups = _decay_groups(model, lr, weight_decay)
-    return torch.optim.SGD(groups, lr=lr, momentum=momentum, nesterov=nesterov)
+    return torch.optim.SGD(groups, lr=lr, momentum=momentum, nesterov=nesterov, fused=_can_fuse(model))
 
 
 def adam(
@@ -39,7 +41,7 @@ def adam(
 ) -> Optimizer:
     """Adam (Kingma & Ba, 2015); weight decay is coupled."""
     groups = _decay_groups(model, lr, weight_decay)
-    return torch.optim.Adam(groups, lr=lr, betas=_pair(betas, "betas"), eps=eps)
+    return torch.optim.Adam(groups, lr=lr, betas=_pair(betas, "betas"), eps=eps, fused=_can_fuse(model))
 
 
 def adamw(
@@ -47,7 +49,7 @@ def adamw(
 ) -> Optimizer:
     """Adam with decoupled weight decay (Loshchilov & Hutter, 2019)."""
     groups = _decay_groups(model, lr, weight_decay)
-    return torch.optim.AdamW(groups, lr=lr, betas=_pair(betas, "betas"), eps=eps)
+    return torch.optim.AdamW(groups, lr=lr, betas=_pair(betas, "betas"), eps=eps, fused=_can_fuse(model))
 
 
 def rmsprop(
@@ -113,6 +115,11 @@ def _decay_groups(model: nn.Module, lr: float, weight_decay: float) -> list[dict
         {"params": others, "weight_decay": 0.0, "lr": lr, "initial_lr": lr},
     ]
     return [group for group in groups if group["params"]]
+
+
+def _can_fuse(model: nn.Module) -> bool:
+    """Whether torch has one kernel for the whole update: one pass over the weights instead of up to ten."""
+    return all(p.device.type in FUSED_DEVICES and p.is_floating_point() for p in model.parameters())
 
 
 def _check_nesterov(nesterov: bool, momentum: float) -> None:

@@ -4,7 +4,6 @@ import pytest
 
 from cnnbench import doctor
 
-
 SECONDS = {"fp32": 0.2, "tf32": 0.2, "bf16": 0.1, "fp16": 9.0}
 
 

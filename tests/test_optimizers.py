@@ -201,3 +201,11 @@ def test_impossible_settings_are_refused(key: str, value) -> None:
     node = {"name": "adam", **ADAM, "weight_decay": 0.0, key: float(value) if value == "nan" else value}
     with pytest.raises(ConfigError, match=rf"optimizer\.{key}="):
         build(OPTIMIZERS, "optimizer", node, model=tiny())
+
+
+@pytest.mark.parametrize("name", ["sgd", "adam", "adamw"])
+def test_one_kernel_updates_all_weights_where_the_device_has_one(name):
+    settings = OmegaConf.to_container(OmegaConf.load(CONF / f"{name}.yaml"))
+    on_cpu = build(OPTIMIZERS, "optimizer", settings, model=nn.Linear(2, 2))
+    on_meta = build(OPTIMIZERS, "optimizer", settings, model=nn.Linear(2, 2, device="meta"))
+    assert (on_cpu.defaults["fused"], on_meta.defaults["fused"]) == (True, False)

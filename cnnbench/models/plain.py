@@ -26,6 +26,7 @@ from cnnbench.models.blocks import (
 
 CURE = "use fewer model.widths, model.pool=none or larger images"
 UNPADDED_CURE = "use model.padding=same, fewer model.widths or larger images"
+MONOTONE = ("relu", "leaky_relu", "elu", "sigmoid", "tanh")
 CONVS_PER_BLOCK = 2  # a skip around two convolutions, He et al., 2016, figure 2
 
 
@@ -79,6 +80,8 @@ def plain(
         stage = _blocks(in_channels, out_channels, strides, style, residual=residual, opens_net=len(stages) == 0)
         if pool in POOLS:
             stage.pool = POOLS[pool](pool_size, pool_stride, ceil_mode=pool_ceil_mode)
+        if pool == "max" and activation in MONOTONE:
+            activate_after_pool(stage)
         if spatial_dropout:
             stage.dropout = nn.Dropout2d(spatial_dropout)
         stages.append(stage)
@@ -92,6 +95,16 @@ def plain(
         activation=activation,
         cure=CURE if padding == "same" else UNPADDED_CURE,
     )
+
+
+def activate_after_pool(stage: nn.Sequential) -> None:
+    """Moves the activation before the pooling layer behind it, in place: the same numbers from a quarter of the work.
+
+    The maximum of a window is the same position before and after a function that never falls.
+    """
+    last_block = stage[-2]
+    stage.activation = last_block.activation
+    last_block.activation = nn.Identity()
 
 
 def _blocks(

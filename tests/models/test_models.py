@@ -1,5 +1,6 @@
 """Every model through its YAML file: shapes, published sizes and what its settings change."""
 
+import copy
 import math
 from pathlib import Path
 
@@ -329,3 +330,26 @@ def test_the_first_loss_is_little_above_that_of_guessing():
     for name in ("simple", "deep"):
         loss = nn.functional.cross_entropy(model(name)(images), labels).item()
         assert loss == pytest.approx(math.log(10), abs=0.9), name
+
+
+@pytest.mark.parametrize("activation", ["relu", "leaky_relu", "elu", "sigmoid", "tanh"])
+@pytest.mark.parametrize("residual", [False, True])
+def test_activating_after_max_pooling_changes_no_number(activation, residual):
+    ours = model("deep", activation=activation, residual=residual, widths=[8, 16])
+    as_written = copy.deepcopy(ours)
+    for stage in as_written.stages:
+        stage[-3].activation, stage.activation = stage.activation, nn.Identity()  # block, pool, activation
+    images = torch.randn(4, *CIFAR)
+    outputs = []
+    for net in (ours, as_written):
+        torch.manual_seed(0)  # dropout
+        logits = net(images)
+        logits.square().sum().backward()
+        outputs.append([logits, *(parameter.grad for parameter in net.parameters())])
+    assert all(torch.equal(*pair) for pair in zip(*outputs, strict=True))
+
+
+@pytest.mark.parametrize(("pool", "activation"), [("max", "gelu"), ("max", "silu"), ("avg", "relu")])
+def test_other_activations_and_poolings_keep_their_order(pool, activation):
+    stage = model("plain", pool=pool, activation=activation).stages[0]
+    assert [name for name, _ in stage.named_children()][-1] == "pool"

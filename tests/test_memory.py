@@ -1,0 +1,36 @@
+import subprocess
+import sys
+
+import pytest
+
+from cnnbench.errors import OutOfMemoryError
+from cnnbench.memory import keep_freed_memory, out_of_memory_named
+
+COUNT_FAULTS = """
+import resource
+import torch
+from cnnbench.memory import keep_freed_memory
+{prepare}
+faults = []
+for step in range(20):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    maps = [torch.ones(2**21) for _ in range(4)]  # 8 MiB each, freed at the next step
+    maps = [m + 1 for m in maps]
+    faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+print(sorted(faults[5:])[7])
+"""
+
+
+def page_faults(prepare):
+    script = COUNT_FAULTS.format(prepare=prepare)
+    return int(subprocess.run([sys.executable, "-c", script], capture_output=True, check=True).stdout)
+
+
+@pytest.mark.skipif(not keep_freed_memory(), reason="the C library cannot be told")
+def test_freed_memory_is_used_again_without_page_faults():
+    assert page_faults("torch.set_num_threads(1)") > 100 > page_faults("torch.set_num_threads(1); keep_freed_memory()")
+
+
+def test_running_out_of_memory_names_a_smaller_batch():
+    with pytest.raises(OutOfMemoryError, match="batch_size: out of memory at 64; try 32"), out_of_memory_named(64):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
