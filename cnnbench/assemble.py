@@ -12,9 +12,9 @@ from cnnbench.config import RunConfig
 from cnnbench.data import DATASETS, Source, Splits, split
 from cnnbench.data.batches import EvaluationBatches, Normalize, TrainBatches
 from cnnbench.data.images import ImageSet, ImageShape
-from cnnbench.device import DEVICES, Device
+from cnnbench.device import DEVICES, Device, make_policy
 from cnnbench.errors import ConfigError, DataError
-from cnnbench.lookup import build, settings
+from cnnbench.lookup import build, check, settings
 from cnnbench.loop import Training
 from cnnbench.losses import LOSSES
 from cnnbench.models import MODELS
@@ -35,6 +35,16 @@ def make_device(config: RunConfig) -> Device:
         UnavailableError: this machine does not have it.
     """
     return build(DEVICES, "device", config.device)
+
+
+def recorded_device(config: RunConfig, summary: Mapping[str, Any]) -> Device:
+    """The device of a run that has begun, with the policy `device=auto` chose then, where this machine has it."""
+    device = make_device(config)
+    kind = device.torch_device.type
+    policy: dict[str, Any] = {key: summary.get(key) for key in device.policy()}
+    if config.device["name"] != "auto" or summary.get("device") != kind:
+        return device
+    return device if check(DEVICES, "device", {"name": kind, **policy}) else make_policy(kind, **policy)
 
 
 def find_data(node: Mapping[str, Any]) -> Source:

@@ -14,6 +14,7 @@ from cnnbench.memory import keep_freed_memory
 
 Precision = Literal["fp32", "tf32", "bf16", "fp16"]
 MemoryFormat = Literal["contiguous", "channels_last"]
+Compile = bool | Literal["reduce-overhead"]  # torch's word for replaying kernels as a CUDA graph
 Backward = Callable[[Tensor], None]
 TORCH_THREADS = torch.get_num_threads()  # before a run of this process has set another number
 
@@ -25,7 +26,7 @@ class Device:
     torch_device: torch.device
     precision: Precision
     memory_format: MemoryFormat
-    compile: bool
+    compile: Compile
     threads: int
 
     def __post_init__(self) -> None:
@@ -53,7 +54,18 @@ class Device:
 
     def compiled(self, model: nn.Module) -> Callable[[Tensor], Tensor]:
         """What to call in place of `model` for a forward pass; its weights stay in `model`."""
-        return torch.compile(model) if self.compile else model
+        if not self.compile:
+            return model
+        return torch.compile(model, mode=None if self.compile is True else self.compile)
+
+    def policy(self) -> dict[str, Any]:
+        """The settings of `make_policy`, as summary.json names them."""
+        return {
+            "precision": self.precision,
+            "memory_format": self.memory_format,
+            "compile": self.compile,
+            "threads": self.threads,
+        }
 
     def autocast(self) -> contextlib.AbstractContextManager[Any]:
         """The context of a forward pass: lower precision where the policy asks for it."""
@@ -108,54 +120,61 @@ def auto(
     *,
     precision: Precision | Literal["auto"],
     memory_format: MemoryFormat | Literal["auto"],
-    compile: bool,
-    threads: PositiveInt | None,
+    compile: Compile | Literal["auto"],
+    threads: PositiveInt | Literal["auto"] | None,
 ) -> Device:
-    """The GPU if there is one, else the CPU; bf16 where the hardware computes in it."""
+    """The GPU if there is one, else the CPU. What is `auto` follows a rule here, which a run then puts to the test."""
     kind = "cuda" if torch.cuda.is_available() else "mps" if torch.mps.is_available() else "cpu"
     if precision == "auto":
-        precision = "bf16" if computes_in_bf16(kind) else "fp16" if kind == "cuda" else "fp32"
+        precision = "bf16" if computes_in("bf16", kind) else "fp16" if kind == "cuda" else "fp32"
     if memory_format == "auto":
         memory_format = "contiguous" if kind == "mps" else "channels_last"
-    return make_policy(kind, precision, memory_format, compile, threads)
+    compiled = False if compile == "auto" else compile
+    return make_policy(kind, precision, memory_format, compiled, None if threads == "auto" else threads)
 
 
-def cpu(*, precision: Precision, memory_format: MemoryFormat, compile: bool, threads: PositiveInt | None) -> Device:
+def cpu(*, precision: Precision, memory_format: MemoryFormat, compile: Compile, threads: PositiveInt | None) -> Device:
     """The processor, with `threads` threads (null: one per core)."""
     return make_policy("cpu", precision, memory_format, compile, threads)
 
 
-def cuda(*, precision: Precision, memory_format: MemoryFormat, compile: bool, threads: PositiveInt | None) -> Device:
+def cuda(*, precision: Precision, memory_format: MemoryFormat, compile: Compile, threads: PositiveInt | None) -> Device:
     """An NVIDIA or AMD GPU."""
     if not torch.cuda.is_available():
         raise UnavailableError("device=cuda: this machine has no CUDA device that torch can use; use device=auto")
     return make_policy("cuda", precision, memory_format, compile, threads)
 
 
-def mps(*, precision: Precision, memory_format: MemoryFormat, compile: bool, threads: PositiveInt | None) -> Device:
+def mps(*, precision: Precision, memory_format: MemoryFormat, compile: Compile, threads: PositiveInt | None) -> Device:
     """The GPU of an Apple computer."""
     if not torch.mps.is_available():
         raise UnavailableError("device=mps: this machine has no Apple GPU that torch can use; use device=auto")
     return make_policy("mps", precision, memory_format, compile, threads)
 
 
-def computes_in_bf16(kind: str) -> bool:
-    """Whether the hardware has bf16 arithmetic (AVX512-BF16 or AMX; on a GPU: tensor cores), not an emulation."""
+def computes_in(precision: str, kind: str) -> bool:
+    """Whether the hardware has arithmetic in this precision (bf16 on a CPU: AVX512-BF16 or AMX), not an emulation."""
+    if precision == "fp32":
+        return True
     if kind == "cpu":
         capabilities = torch.cpu.get_capabilities()
-        return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
-    return kind == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+        return precision == "bf16" and bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+    if kind == "cuda" and precision == "bf16":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if kind == "cuda" and precision == "tf32":
+        return torch.cuda.get_device_capability() >= (8, 0)
+    return precision == "fp16"
 
 
 def make_policy(
-    kind: str, precision: Precision, memory_format: MemoryFormat, compile: bool = False, threads: int | None = None
+    kind: str, precision: Precision, memory_format: MemoryFormat, compile: Compile = False, threads: int | None = None
 ) -> Device:
     """The device of this `kind` (cpu, cuda, mps) with a policy; `threads` null means torch's own number.
 
     Raises:
         UnavailableError: it has no such precision.
     """
-    if precision == "tf32" and (kind != "cuda" or torch.cuda.get_device_capability() < (8, 0)):
+    if precision == "tf32" and not computes_in("tf32", kind):
         raise UnavailableError(f"device.precision=tf32: this {kind} has no TF32; use fp32 or bf16")
     return Device(torch.device(kind), precision, memory_format, compile, threads or TORCH_THREADS)
 

@@ -14,7 +14,7 @@ from torch import nn
 from cnnbench.arguments import Parser
 from cnnbench.console import say, say_json, show_table
 from cnnbench.data_report import PLACES, locate_all, place_rows
-from cnnbench.device import computes_in_bf16, make_policy
+from cnnbench.device import computes_in, make_policy
 from cnnbench.environment import cpu_name
 from cnnbench.errors import CnnbenchError
 from cnnbench.stopwatch import seconds_of, take_turns
@@ -55,7 +55,7 @@ def describe_machine() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "instruction_sets": [name for name in INSTRUCTION_SETS if capabilities.get(name)],
-        "bf16_in_hardware": computes_in_bf16("cpu"),
+        "bf16_in_hardware": computes_in("bf16", "cpu"),
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         "load_average": round(os.getloadavg()[0], 2),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,

@@ -118,7 +118,7 @@ class RunFolder:
         """Writes config.yaml, environment.json and a first summary.json with the status "running"."""
         text = yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
         write_atomically(self.path / CONFIG, text.encode())
-        write_atomically(self.path / ENVIRONMENT, (json.dumps(environment, indent=2) + "\n").encode())
+        self.write_environment(environment)
         hashes = {
             "config_hash": config_hash(config),
             "group_hash": group_hash(config),
@@ -126,6 +126,10 @@ class RunFolder:
         }
         self.summary = unknown_run() | hashes
         self.update_summary(status="running", **summary)
+
+    def write_environment(self, environment: Mapping[str, Any]) -> None:
+        """Replaces environment.json."""
+        write_atomically(self.path / ENVIRONMENT, (json.dumps(_finite(environment), indent=2) + "\n").encode())
 
     def update_summary(self, **values: Any) -> None:
         """Sets keys of summary.json and replaces the file."""

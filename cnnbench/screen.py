@@ -11,15 +11,13 @@ from cnnbench.lookup import spell
 from cnnbench.models.describe import Description
 
 
-def introduce(config: RunConfig, source: Source, device: Device, description: Description) -> None:
-    """Shows every choice with its settings, then the model's size and the device's policy."""
+def introduce(config: RunConfig, source: Source, description: Description) -> None:
+    """Shows every choice with its settings, then the model's size."""
     rows = [(group, choice_line(group, getattr(config, group))) for group in TABLES]
     rows.append(("run", f"seed={config.seed} epochs={config.epochs} batch_size={config.batch_size}"))
     rows.append(("images", f"{shape(source.image_shape)}, {source.num_classes} classes"))
     rows.append(("size", size_line(description)))
-    rows.append(("policy", policy_line(device)))
     show_table(("part", "choice"), rows)
-    say("\n* marks the best epoch so far")
 
 
 def choice_line(group: str, node: Mapping[str, Any]) -> str:
@@ -39,8 +37,9 @@ def size_line(description: Description) -> str:
 
 def policy_line(device: Device) -> str:
     """Where and in which numbers the model is trained."""
+    threads = f"{device.threads} thread{'s' if device.threads > 1 else ''}"
     compiled = ", compiled" if device.compile else ""
-    return f"{device.torch_device.type}, {device.precision}, {device.memory_format}, {device.threads} threads{compiled}"
+    return f"{device.torch_device.type}, {device.precision}, {device.memory_format}, {threads}{compiled}"
 
 
 def shape(image_shape: tuple[int, int, int]) -> str:

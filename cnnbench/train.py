@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from cnnbench.advisor import advice_line, advise
 from cnnbench.assemble import (
     evaluation_batches,
     find_data,
@@ -18,21 +19,23 @@ from cnnbench.assemble import (
     make_model,
     make_training,
     read_splits,
+    recorded_device,
     rehearse,
 )
 from cnnbench.config import RunConfig
-from cnnbench.console import note, say_exactly
+from cnnbench.console import note, say, say_exactly
 from cnnbench.data import Splits
 from cnnbench.data.batches import Normalize
 from cnnbench.device import Device
 from cnnbench.environment import describe_environment
+from cnnbench.load import LoadMeter
 from cnnbench.loop import evaluate, fit
 from cnnbench.memory import out_of_memory_named
 from cnnbench.models.describe import Description
 from cnnbench.recorder import Recorder
 from cnnbench.results import describe_model, describe_training, write_predictions
 from cnnbench.runs import LOG, RunFolder
-from cnnbench.screen import introduce, show_results
+from cnnbench.screen import introduce, policy_line, show_results
 from cnnbench.seeds import generator
 
 
@@ -47,18 +50,19 @@ def run_experiment(
     Raises:
         CnnbenchError: what the user can mend; its class tells the exit code.
     """
-    started = time.monotonic()
+    started, load = time.monotonic(), LoadMeter()
     device = make_device(config)
     source = find_data(config.data)
     description = rehearse(config, source, model)
     with RunFolder(path, resume=resume) as run, out_of_memory_named(config.batch_size):
         if not resume:
-            run.start(config.as_dict(), environment(device), **facts(config, device, description))
-        introduce(config, source, device, description)
+            run.start(config.as_dict(), environment(device), **facts(config, description))
+        introduce(config, source, description)
         splits = read_splits(source, config.data)
         report_skipped(run, splits.skipped)
-        batches = make_batches(config, splits, device)
         model = make_model(config, splits.image_shape, splits.num_classes) if model is None else model
+        device = recorded_device(config, run.summary) if resume else choose_device(run, config, splits, model, load)
+        batches = make_batches(config, splits, device)
         training = make_training(config, model, batches, splits.num_classes, device)
         validation = evaluation_batches(splits.val, config, batches.normalize, device)
         recorder = Recorder(run, training, batches, splits, config.epochs)
@@ -94,7 +98,7 @@ def environment(device: Device) -> dict[str, Any]:
     return describe_environment(f"{sys.argv[0]} {shlex.join(sys.argv[1:])}") | versions
 
 
-def facts(config: RunConfig, device: Device, description: Description) -> dict[str, Any]:
+def facts(config: RunConfig, description: Description) -> dict[str, Any]:
     """What summary.json holds before the training starts."""
     return {
         "model": config.model["name"],
@@ -102,12 +106,17 @@ def facts(config: RunConfig, device: Device, description: Description) -> dict[s
         "parameters": description.parameters,
         "macs": description.macs,
         "target": config.target,
-        "device": device.torch_device.type,
-        "precision": device.precision,
-        "memory_format": device.memory_format,
-        "compile": device.compile,
-        "threads": device.threads,
     }
+
+
+def choose_device(run: RunFolder, config: RunConfig, splits: Splits, model: nn.Module, load: LoadMeter) -> Device:
+    """The device and its policy: what the config says, and for what it leaves open what the advisor finds."""
+    device, advice = advise(config, splits, model, make_device(config), load.busy_cores())
+    run.write_environment(environment(device) | ({"advice": advice} if advice else {}))
+    run.update_summary(device=device.torch_device.type, **device.policy())
+    say(f"\npolicy  {policy_line(device)}{'; ' + advice_line(advice) if advice else ''}")
+    say("* marks the best epoch so far")
+    return device
 
 
 def report_skipped(run: RunFolder, skipped: Sequence[str]) -> None:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from cnnbench import runs
-from cnnbench.assemble import make_device, make_model
+from cnnbench.assemble import make_model, recorded_device
 from cnnbench.checkpoint import foreign_refused, load_checkpoint, load_weights
 from cnnbench.config import RunConfig, load_config
 from cnnbench.data.batches import Normalize
@@ -49,7 +49,7 @@ def load_trained(run: Path) -> TrainedModel:
         class_names = tuple(str(name) for name in facts["class_names"])
         mean, std = torch.tensor(facts["mean"]), torch.tensor(facts["std"])
         weights = evaluation_weights(state)
-    device = make_device(config)
+    device = recorded_device(config, runs.read_summary(run))
     image_shape = (channels, height, width)
     model = make_model(config, image_shape, len(class_names))
     load_weights(model, weights, folder)

@@ -4,6 +4,12 @@ from tiny import TINY
 from cnnbench import cli
 
 
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory, monkeypatch):
+    """No test reads or writes the user's cache."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+
+
 @pytest.fixture
 def cnnbench(capsys, tmp_path, monkeypatch):
     """Runs a command line in this process, in a folder of its own; gives back exit code, stdout and stderr."""

@@ -24,11 +24,13 @@ TREES = {
 # A unit is a module or a whole package. It imports from the layers above it in this list, never from its neighbours.
 LAYERS = [
     "errors",
-    "seeds callback lookup console disk conf environment arguments memory signals stopwatch muon",
+    "seeds callback lookup console disk conf environment arguments memory signals stopwatch load muon",
     "runs checkpoint device data models augment losses optimizers schedules regularizers pruning",
     "config data.batches",
     "loop screen",
     "assemble recorder results",
+    "contest",
+    "advisor",
     "train trained overrides",
     "app",
     "data_report evaluate predict resume listing",

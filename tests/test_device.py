@@ -3,7 +3,7 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
-from cnnbench.device import DEVICES, TORCH_THREADS, Device, auto, computes_in_bf16, cpu, make_policy
+from cnnbench.device import DEVICES, TORCH_THREADS, Device, auto, computes_in, cpu, make_policy
 from cnnbench.errors import UnavailableError
 from cnnbench.lookup import build
 from cnnbench.regularizers import SAM
@@ -162,8 +162,8 @@ def test_auto_takes_bf16_only_where_the_cpu_computes_in_it(monkeypatch, capabili
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
     device = auto(precision="auto", memory_format="auto", compile=False, threads=1)
     assert (device.torch_device.type, device.precision, device.memory_format) == ("cpu", precision, "channels_last")
-    assert computes_in_bf16("cpu") == (precision == "bf16")
-    assert not computes_in_bf16("mps")
+    assert computes_in("bf16", "cpu") == (precision == "bf16")
+    assert not computes_in("bf16", "mps")
 
 
 def test_auto_keeps_what_is_asked_for():
