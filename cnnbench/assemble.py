@@ -25,6 +25,7 @@ from cnnbench.regularizers import REGULARIZERS
 from cnnbench.schedules import SCHEDULES
 from cnnbench.seeds import derive_seed
 
+FIRST_IMAGES = 5000  # that a model may take its initial weights from
 AVERAGES = ("swa", "ema")  # average what pruning has left, so they come after it
 
 
@@ -143,6 +144,7 @@ def make_training(
 ) -> Training:
     """Everything that trains `model`, at its start."""
     model = device.place(model)
+    initialize_from_images(model, batches)
     steps = batches.steps_per_epoch
     return Training(
         model=model,
@@ -156,6 +158,17 @@ def make_training(
         ),
         device=device,
     )
+
+
+def initialize_from_images(model: nn.Module, batches: TrainBatches) -> None:
+    """Shows the first training images, normalised but not augmented, to a model whose initial weights depend on them.
+
+    In the order of the first epoch, for a folder of images is sorted by class.
+    """
+    initialize = getattr(model, "initialize_from_images", None)
+    if initialize is not None:
+        first = batches.order(0)[:FIRST_IMAGES]
+        initialize(torch.cat([batches.normalize(images) for images, _ in batches.images.batches(first, FIRST_IMAGES)]))
 
 
 def make_callbacks(config: RunConfig, **context: Any) -> dict[str, Callback]:

@@ -4,6 +4,7 @@ from importlib.metadata import EntryPoint
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from tiny import TINY, metrics, summary, write_image
 from torch import nn
@@ -158,6 +159,19 @@ def test_a_model_of_ones_own_is_trained_from_python_again_and_again(tmp_path):
     assert first["parameters"] == second["parameters"] == 64 * 3 + 3
     assert first["run_id"] != second["run_id"]
     assert first == summary(tmp_path / "a")
+
+
+def test_a_model_may_take_its_initial_weights_from_training_images_that_are_not_augmented(tmp_path):
+    class Looking(Own):
+        def initialize_from_images(self, images):
+            self.seen = images
+
+    plain, augmented = Looking(), Looking()
+    run_experiment(compose(TINY), tmp_path / "a", model=plain)
+    run_experiment(compose([*TINY, "augmentation=crop_flip", "batch_size=5"]), tmp_path / "b", model=augmented)
+    assert torch.equal(plain.seen, augmented.seen)
+    assert plain.seen.shape == (108, 1, 8, 8)
+    assert plain.seen.mean().abs() < 0.01
 
 
 def test_a_model_of_ones_own_has_its_yaml_in_a_folder_of_ones_own(cnnbench, tmp_path, monkeypatch):

@@ -1,6 +1,7 @@
 """The networks: functions of an image shape (C, H, W) and a number of classes, giving modules that give logits."""
 
 from cnnbench.lookup import Table
+from cnnbench.models.airbench import airbench
 from cnnbench.models.articles import stacked
 from cnnbench.models.classic import alexnet, lenet, vgg
 from cnnbench.models.from_torchvision import torchvision
@@ -21,5 +22,6 @@ MODELS: Table = {
     "inception": inception,
     "resnet": resnet,
     "wide_resnet": wide_resnet,
+    "airbench": airbench,
     "torchvision": torchvision,
 }
