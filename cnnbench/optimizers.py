@@ -10,7 +10,7 @@ Three different things are called L2 regularisation; with lambda the number the 
   share of every weight (Loshchilov & Hutter, Decoupled Weight Decay Regularization, 2019).
 
 None touches biases and norm scales: the penalty takes conv and linear weights, weight decay every parameter with
-two or more dimensions.
+two or more dimensions; only sgd with `decay_biases` decays the others too.
 """
 
 from collections.abc import Callable
@@ -25,14 +25,28 @@ from cnnbench.lookup import NonNegative, Positive, PositiveInt, ProperFraction
 from cnnbench.muon import Muon
 
 FUSED_DEVICES = ("cpu", "cuda", "mps")
+NORMS = (nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.LayerNorm)
 
 
 def sgd(
-    model: nn.Module, *, lr: Positive, momentum: ProperFraction, nesterov: bool, weight_decay: NonNegative
+    model: nn.Module,
+    *,
+    lr: Positive,
+    momentum: ProperFraction,
+    nesterov: bool,
+    weight_decay: NonNegative,
+    decay_biases: bool,
+    norm_bias_lr_factor: Positive,
 ) -> Optimizer:
-    """Stochastic gradient descent, with momentum (Sutskever et al., 2013); weight decay is coupled."""
+    """Stochastic gradient descent, with momentum (Sutskever et al., 2013); weight decay is coupled.
+
+    The biases of norms learn `norm_bias_lr_factor` times as fast, and lose with `decay_biases` the same share of
+    themselves per step as everything else: their weight decay is divided by it (Jordan, 2024, section 3.4).
+    """
     _check_nesterov(nesterov, momentum)
-    groups = _decay_groups(model, lr, weight_decay)
+    groups = _decay_groups(model, lr, weight_decay, others_decay=weight_decay if decay_biases else 0.0)
+    if norm_bias_lr_factor != 1:
+        groups = _with_faster_norm_biases(groups, model, norm_bias_lr_factor)
     return torch.optim.SGD(groups, lr=lr, momentum=momentum, nesterov=nesterov, fused=_can_fuse(model))
 
 
@@ -105,14 +119,14 @@ def _weights(model: nn.Module) -> list[nn.Parameter]:
     return [p for p in model.parameters() if p.ndim >= 2]
 
 
-def _decay_groups(model: nn.Module, lr: float, weight_decay: float) -> list[dict[str, Any]]:
-    """The trainable parameters: weights (two or more dimensions) in one group, all others in one without decay."""
+def _decay_groups(model: nn.Module, lr: float, weight_decay: float, others_decay: float = 0.0) -> list[dict[str, Any]]:
+    """The trainable parameters: weights (two or more dimensions) in one group, all others in another."""
     trainable = [p for p in model.parameters() if p.requires_grad]
     weights = [p for p in trainable if p.ndim >= 2]
     others = [p for p in trainable if p.ndim < 2]
     groups = [
         {"params": weights, "weight_decay": weight_decay, "lr": lr, "initial_lr": lr},
-        {"params": others, "weight_decay": 0.0, "lr": lr, "initial_lr": lr},
+        {"params": others, "weight_decay": others_decay, "lr": lr, "initial_lr": lr},
     ]
     return [group for group in groups if group["params"]]
 
@@ -120,6 +134,19 @@ def _decay_groups(model: nn.Module, lr: float, weight_decay: float) -> list[dict
 def _can_fuse(model: nn.Module) -> bool:
     """Whether torch has one kernel for the whole update: one pass over the weights instead of up to ten."""
     return all(p.device.type in FUSED_DEVICES and p.is_floating_point() for p in model.parameters())
+
+
+def _with_faster_norm_biases(groups: list[dict[str, Any]], model: nn.Module, factor: float) -> list[dict[str, Any]]:
+    """`groups` with the biases of norms split off: lr times, weight decay divided by `factor`."""
+    norm_biases = {id(m.bias) for m in model.modules() if isinstance(m, NORMS)}
+    split = []
+    for group in groups:
+        lr, decay = group["lr"] * factor, group["weight_decay"] / factor
+        faster = [p for p in group["params"] if id(p) in norm_biases]
+        rest = [p for p in group["params"] if id(p) not in norm_biases]
+        split += [group | {"params": rest}]
+        split += [{"params": faster, "weight_decay": decay, "lr": lr, "initial_lr": lr}]
+    return [group for group in split if group["params"]]
 
 
 def _check_nesterov(nesterov: bool, momentum: float) -> None:

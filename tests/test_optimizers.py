@@ -13,6 +13,7 @@ from cnnbench.muon import orthogonalize
 from cnnbench.optimizers import OPTIMIZERS, adam, adamw, muon, rmsprop, sgd
 
 CONF = Path(__file__).parents[1] / "conf" / "optimizer"
+SGD = {"lr": 0.1, "momentum": 0.9, "nesterov": True, "decay_biases": False, "norm_bias_lr_factor": 1.0}
 ADAM = {"lr": 0.1, "betas": [0.9, 0.999], "eps": 1e-8}
 MUON = {"lr": 0.1, "momentum": 0.9, "nesterov": True, "ns_steps": 5, "weight_decay": 0.0}
 MUON |= {"adamw_lr": 0.01, "adamw_betas": [0.9, 0.99], "adamw_eps": 1e-8}
@@ -83,7 +84,7 @@ def test_frozen_parameters_are_left_out() -> None:
 def test_sgd_equals_its_formula_over_two_steps() -> None:
     model = nn.Linear(2, 1, bias=False)
     w = model.weight.detach().clone()
-    optimizer = sgd(model, lr=0.1, momentum=0.9, nesterov=True, weight_decay=0.01)
+    optimizer = sgd(model, **SGD, weight_decay=0.01)
     velocity = torch.zeros_like(w)
     for gradient in (torch.tensor([[1.0, -2.0]]), torch.tensor([[0.5, 0.5]])):
         model.weight.grad = gradient.clone()
@@ -92,6 +93,29 @@ def test_sgd_equals_its_formula_over_two_steps() -> None:
         velocity = 0.9 * velocity + coupled
         w = w - 0.1 * (coupled + 0.9 * velocity)
     assert_close(model.weight.detach(), w)
+
+
+def test_norm_biases_learn_faster_and_lose_the_same_share_as_everything_else() -> None:
+    def moved_by(gradient: float) -> dict[str, float]:
+        model = tiny()
+        for parameter in model.parameters():
+            nn.init.ones_(parameter)
+            parameter.grad = torch.full_like(parameter, gradient)
+        sgd(model, **faster, weight_decay=0.01).step()
+        return {name: 1 - p.detach().flatten()[0].item() for name, p in model.named_parameters()}
+
+    faster = SGD | {"momentum": 0.0, "nesterov": False, "decay_biases": True, "norm_bias_lr_factor": 64.0}
+    decayed, stepped = moved_by(0.0), moved_by(0.5)
+    assert decayed == pytest.approx(dict.fromkeys(decayed, 0.1 * 0.01), rel=1e-3)
+    for name in stepped:
+        factor = 64 if name == "1.bias" else 1  # not 1.weight, a scale; not 4.bias, a layer's
+        assert stepped[name] - decayed[name] == pytest.approx(factor * 0.1 * 0.5, rel=1e-3)
+
+
+def test_the_first_group_keeps_the_learning_rate_that_is_reported() -> None:
+    groups = sgd(tiny(), **(SGD | {"norm_bias_lr_factor": 64.0}), weight_decay=0.01).param_groups
+    assert [group["initial_lr"] for group in groups] == pytest.approx([0.1, 0.1, 6.4])
+    assert [len(group["params"]) for group in groups] == [3, 2, 1]
 
 
 def test_decoupled_decay_takes_a_share_of_the_weight_and_coupled_decay_a_full_adam_step() -> None:

@@ -95,7 +95,7 @@ def test_penalties_have_gradients_lambda_sign_w_and_2_lambda_w() -> None:
 def test_an_l2_penalty_is_the_coupled_weight_decay_of_twice_its_strength() -> None:
     penalised, decayed = nn.Linear(5, 2, bias=False), nn.Linear(5, 2, bias=False)
     decayed.load_state_dict(penalised.state_dict())
-    plain = {"lr": 0.1, "momentum": 0.9, "nesterov": False}
+    plain = {"lr": 0.1, "momentum": 0.9, "nesterov": False, "decay_biases": False, "norm_bias_lr_factor": 1.0}
     with_penalty = sgd(penalised, **plain, weight_decay=0.0)
     with_decay = sgd(decayed, **plain, weight_decay=0.04)
     for _ in range(3):
