@@ -17,7 +17,8 @@ NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # Jordan's quintic: steepest at 0, so
 class Muon(Optimizer):
     """Muon on the groups with `orthogonal=True`, AdamW on the others; decoupled weight decay on both.
 
-    A convolution's weight (out, in, kh, kw) is taken as the matrix (out, in * kh * kw).
+    A convolution's weight (out, in, kh, kw) is taken as the matrix (out, in * kh * kw). With `normalize` each step
+    starts from a weight scaled to the norm sqrt(out): for weights before a norm, which forgets their scale.
     """
 
     def __init__(
@@ -28,11 +29,12 @@ class Muon(Optimizer):
         momentum: float,
         nesterov: bool,
         ns_steps: int,
+        normalize: bool,
         betas: tuple[float, float],
         eps: float,
     ) -> None:
         defaults = {"lr": lr, "momentum": momentum, "nesterov": nesterov, "ns_steps": ns_steps}
-        super().__init__(groups, defaults | {"betas": betas, "eps": eps, "steps": 0})
+        super().__init__(groups, defaults | {"normalize": normalize, "betas": betas, "eps": eps, "steps": 0})
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -61,6 +63,8 @@ class Muon(Optimizer):
         for parameter, update in zip(parameters, updates, strict=True):
             matrix = orthogonalize(update.flatten(1), group["ns_steps"])
             scale = max(1.0, matrix.shape[0] / matrix.shape[1]) ** 0.5  # keeps the output's size per unit
+            if group["normalize"]:
+                parameter.mul_(parameter.shape[0] ** 0.5 / parameter.norm())
             parameter.add_(matrix.view(parameter.shape), alpha=-group["lr"] * scale)
 
     def _adam_step(self, parameters: list[Tensor], group: dict[str, Any]) -> None:

@@ -87,6 +87,7 @@ def muon(
     momentum: ProperFraction,
     nesterov: bool,
     ns_steps: PositiveInt,
+    normalize: bool,
     weight_decay: NonNegative,
     adamw_lr: Positive,
     adamw_betas: list[ProperFraction],
@@ -110,6 +111,7 @@ def muon(
         momentum=momentum,
         nesterov=nesterov,
         ns_steps=ns_steps,
+        normalize=normalize,
         betas=_pair(adamw_betas, "adamw_betas"),
         eps=adamw_eps,
     )

@@ -15,7 +15,7 @@ from cnnbench.optimizers import OPTIMIZERS, adam, adamw, muon, rmsprop, sgd
 CONF = Path(__file__).parents[1] / "conf" / "optimizer"
 SGD = {"lr": 0.1, "momentum": 0.9, "nesterov": True, "decay_biases": False, "norm_bias_lr_factor": 1.0}
 ADAM = {"lr": 0.1, "betas": [0.9, 0.999], "eps": 1e-8}
-MUON = {"lr": 0.1, "momentum": 0.9, "nesterov": True, "ns_steps": 5, "weight_decay": 0.0}
+MUON = {"lr": 0.1, "momentum": 0.9, "nesterov": True, "ns_steps": 5, "normalize": False, "weight_decay": 0.0}
 MUON |= {"adamw_lr": 0.01, "adamw_betas": [0.9, 0.99], "adamw_eps": 1e-8}
 
 
@@ -161,6 +161,16 @@ def test_muon_steps_a_convolution_along_its_orthogonalised_nesterov_momentum() -
         update = orthogonalize(0.1 * gradient + 0.9 * buffer, 5)
         w = w - 0.1 * update.reshape(w.shape)
     assert_close(model[2].weight.detach(), w)
+
+
+def test_muon_scales_a_weight_to_the_root_of_its_outputs_before_each_step() -> None:
+    model = tiny()
+    before = model[2].weight.detach().clone()
+    optimizer = muon(model, **(MUON | {"nesterov": False, "normalize": True}))
+    set_gradients(model, 1)
+    optimizer.step()
+    update = orthogonalize(model[2].weight.grad.reshape(6, 36), 5).reshape(before.shape)
+    assert_close(model[2].weight.detach(), before * 6**0.5 / before.square().sum().sqrt() - 0.1 * update)
 
 
 def test_muon_doubles_the_update_of_a_matrix_four_times_as_tall_as_wide() -> None:
