@@ -16,6 +16,7 @@ EVERYTHING = [
     "regularization.early_stopping.patience=10",
     "pruning=magnitude",
     "augmentation=crop_flip",
+    "augmentation.crop_flip.alternate=true",
 ]
 BATCHES = 6  # of an epoch of the tiny run
 

@@ -63,8 +63,16 @@ class TrainBatches:
     def _noise(self, epoch: int) -> Tensor | None:
         if self.augmentation is None:
             return None
-        shape = (len(self.images), self.augmentation.draws)
-        return torch.rand(shape, generator=generator(self.seed, "augmentation", epoch))
+        noise = self._uniform(self.augmentation.draws, epoch)
+        columns = list(self.augmentation.alternating)
+        if columns:
+            first = self._uniform(len(columns), "alternating")
+            # minus, not plus: the halves of [0, 1) then change places without rounding
+            noise[:, columns] = (first - 0.5) % 1 if epoch % 2 else first
+        return noise
+
+    def _uniform(self, draws: int, place: int | str) -> Tensor:
+        return torch.rand(len(self.images), draws, generator=generator(self.seed, "augmentation", place))
 
 
 class EvaluationBatches:

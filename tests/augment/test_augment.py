@@ -83,3 +83,11 @@ def test_composition_applies_in_order_with_separate_noise():
     images, noise = random_batch(both.draws, shape)
     expected = second.apply(first.apply(images, noise[:, : first.draws]), noise[:, first.draws :])
     assert torch.equal(both.apply(images, noise), expected)
+
+
+def test_a_composition_alternates_the_columns_of_its_parts():
+    shape = (3, 16, 16)
+    mirror = AUGMENTATIONS["flip"](horizontal=True, vertical=True, alternate=True)
+    assert compose([augmentation("crop_flip", shape), mirror, augmentation("cutout", shape), mirror]).alternating == (
+        3, 4, 7, 8,
+    )  # fmt: skip

@@ -5,6 +5,8 @@ from torchvision.transforms.v2 import functional as reference
 from cnnbench.augment.geometry import crop_flip, cutout, flip, rotate
 from cnnbench.errors import ConfigError
 
+CROP = {"padding_mode": "constant", "flip": True, "alternate": False}
+
 
 def random_batch(draws, channels=3, height=12, width=17, batch=64):
     generator = torch.Generator().manual_seed(0)
@@ -15,7 +17,7 @@ def random_batch(draws, channels=3, height=12, width=17, batch=64):
 @pytest.mark.parametrize("channels", [1, 3])
 def test_crop_flip_equals_slicing_the_padded_image(channels):
     images, noise = random_batch(3, channels)
-    cropped = crop_flip(padding=4, flip=True).apply(images, noise)
+    cropped = crop_flip((3, 12, 17), padding=4, **CROP).apply(images, noise)
     mirrored = 0
     for image, (u, v, w), result in zip(images, noise.tolist(), cropped, strict=True):
         padded = torch.zeros(channels, 12 + 8, 17 + 8, dtype=torch.uint8)
@@ -27,10 +29,40 @@ def test_crop_flip_equals_slicing_the_padded_image(channels):
     assert 0 < mirrored < len(images)
 
 
+def test_reflected_padding_shows_the_image_behind_its_border():
+    images, noise = random_batch(3)
+    cropped = crop_flip((3, 12, 17), padding=11, **(CROP | {"padding_mode": "reflect"})).apply(images, noise)
+    for image, (u, v, w), result in zip(images, noise.tolist(), cropped, strict=True):
+        top, left = int(u * 23) - 11, int(v * 23) - 11
+        rows = [11 - abs(11 - abs(row)) for row in range(top, top + 12)]
+        columns = [16 - abs(16 - abs(column)) for column in range(left, left + 17)]
+        expected = image[:, rows][:, :, columns]
+        assert torch.equal(result, expected.flip(2) if w < 0.5 else expected)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"padding": 8, "padding_mode": "reflect"}, r"padding=8: should be at most 7 to be reflected"),
+        ({"padding": 4, "flip": False, "alternate": True}, r"alternate=true: there is nothing to alternate"),
+    ],
+)
+def test_a_crop_that_cannot_be_is_refused(settings, message):
+    with pytest.raises(ConfigError, match=message):
+        crop_flip((3, 8, 10), **(CROP | settings))
+
+
+def test_what_alternates_is_the_mirroring_only():
+    assert crop_flip((3, 8, 8), padding=2, **CROP).alternating == ()
+    assert crop_flip((3, 8, 8), padding=2, **(CROP | {"alternate": True})).alternating == (2,)
+    assert flip(horizontal=True, vertical=False, alternate=True).alternating == (0,)
+    assert flip(horizontal=True, vertical=True, alternate=True).alternating == (0, 1)
+
+
 def test_crop_without_flip_reaches_every_offset_and_never_mirrors():
     ramp = torch.arange(1, 8, dtype=torch.uint8).expand(1, 1, 5, 7)
     grid = torch.cartesian_prod(torch.arange(5) / 5 + 0.01, torch.arange(5) / 5 + 0.01)
-    cropped = crop_flip(padding=2, flip=False).apply(ramp.expand(25, -1, -1, -1), grid)
+    cropped = crop_flip((1, 5, 7), padding=2, **(CROP | {"flip": False})).apply(ramp.expand(25, -1, -1, -1), grid)
     assert len({tuple(image.flatten().tolist()) for image in cropped}) == 25
     inside = cropped[:, 0, 2, 2:5].int()
     assert (inside.diff(dim=1) == 1).all()
@@ -39,14 +71,14 @@ def test_crop_without_flip_reaches_every_offset_and_never_mirrors():
 def test_the_largest_noise_below_one_stays_inside_the_padding():
     images, _ = random_batch(3, batch=2)
     noise = torch.full((2, 3), 1 - 2**-24)
-    cropped = crop_flip(padding=4, flip=True).apply(images, noise)
+    cropped = crop_flip((3, 12, 17), padding=4, **CROP).apply(images, noise)
     assert torch.equal(cropped[:, :, :-4, :-4], images[:, :, 4:, 4:])
     assert not cropped[:, :, -4:].any()
 
 
 def test_flip_mirrors_each_direction_independently():
     images, noise = random_batch(2)
-    flipped = flip(horizontal=True, vertical=True).apply(images, noise)
+    flipped = flip(horizontal=True, vertical=True, alternate=False).apply(images, noise)
     for image, (u, v), result in zip(images, noise.tolist(), flipped, strict=True):
         expected = image.flip(2) if u < 0.5 else image
         assert torch.equal(result, expected.flip(1) if v < 0.5 else expected)
@@ -54,7 +86,7 @@ def test_flip_mirrors_each_direction_independently():
 
 def test_flip_in_no_direction_is_refused():
     with pytest.raises(ConfigError, match=r"augmentation\.flip"):
-        flip(horizontal=False, vertical=False)
+        flip(horizontal=False, vertical=False, alternate=False)
 
 
 @pytest.mark.parametrize("size", [5, 6])

@@ -127,6 +127,40 @@ def test_noise_is_uniform_and_has_a_row_for_each_image():
     assert len(noise.unique(dim=0)) == 100
 
 
+def noise_of(epoch, *, batch_size=8, seed=0, alternating=(0, 2)):
+    """The noise of each image in an epoch, (N, 3), by its index."""
+    seen = {}
+
+    def look(images, noise):
+        seen.update(zip(images[:, 0, 0, 0].tolist(), noise, strict=True))
+        return images
+
+    made = batches(96, batch_size, seed=seed, augmentation=Augmentation(3, look, alternating))
+    list(made.epoch(epoch))
+    return torch.stack([seen[index] for index in range(96)])
+
+
+def test_alternating_noise_changes_its_side_of_one_half_every_epoch_and_the_rest_is_new():
+    first, second, third = (noise_of(epoch) for epoch in range(3))
+    for column in (0, 2):
+        assert torch.equal(second[:, column] < 0.5, first[:, column] >= 0.5)
+        assert torch.equal(third[:, column], first[:, column])
+        assert 30 < (first[:, column] < 0.5).sum() < 66
+    assert not torch.equal(third[:, 1], first[:, 1])
+    assert torch.equal(first[:, 1], noise_of(0, alternating=())[:, 1])
+    assert not torch.equal(first[:, 0] < 0.5, first[:, 2] < 0.5)
+
+
+def test_alternating_noise_depends_on_seed_and_index_only():
+    assert torch.equal(noise_of(5, batch_size=32), noise_of(5))
+    assert not torch.equal(noise_of(5, seed=1)[:, 0], noise_of(5)[:, 0])
+
+
+def test_alternating_noise_changes_its_side_exactly_at_the_ends_of_the_halves():
+    edges = torch.tensor([0, 0.5 - 2**-24, 0.5, 1 - 2**-24])
+    assert ((edges - 0.5) % 1).tolist() == [0.5, 1 - 2**-24, 0, 0.5 - 2**-24]
+
+
 def test_fewer_images_than_a_batch_make_one_smaller_batch():
     made = batches(5, 64)
     assert (made.batch_size, made.steps_per_epoch) == (5, 1)
