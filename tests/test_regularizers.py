@@ -21,6 +21,7 @@ from cnnbench.regularizers import (
     CutMix,
     EarlyStopping,
     GradientClip,
+    Lookahead,
     MaxNorm,
     MixUp,
     stochastic_depth,
@@ -295,6 +296,23 @@ def test_ema_is_evaluated_until_swa_has_started() -> None:
             result = callback.model_for_evaluation(result)
         evaluated.append(result)
     assert evaluated == [averages["ema"].average, averages["swa"].average]
+
+
+def test_lookahead_returns_the_weights_to_an_average_that_keeps_more_and_more() -> None:
+    model = tiny()
+    lookahead = Lookahead(model, 4, 2, every=3, decay=0.9)
+    average = tensors(model)
+    for t in range(1, 9):
+        lookahead.on_batch(IMAGES, LABELS)
+        shake(model)
+        fast = tensors(model)
+        lookahead.after_step(model)
+        if t in (3, 6):
+            d = 0.9**3 * (t / 8) ** 3
+            average = [d * a + (1 - d) * w if w.is_floating_point() else w for a, w in zip(average, fast, strict=True)]
+        assert_tensors_close(model, average if t in (3, 6, 8) else fast)  # 8 is the end: it keeps the average
+    assert lookahead.model_for_evaluation(model) is model
+    assert all(p.requires_grad for p in model.parameters())
 
 
 def test_sam_takes_the_gradient_at_the_worst_point_nearby() -> None:

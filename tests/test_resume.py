@@ -12,7 +12,7 @@ from cnnbench.recorder import Recorder
 EVERYTHING = [
     "epochs=4",
     "model.dropout=0.2",
-    "regularization=[mixup,ema,sam,gradient_clip,early_stopping]",
+    "regularization=[mixup,lookahead,ema,sam,gradient_clip,early_stopping]",
     "regularization.early_stopping.patience=10",
     "pruning=magnitude",
     "augmentation=crop_flip",

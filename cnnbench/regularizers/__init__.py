@@ -2,7 +2,7 @@
 
 1. Targets are mixed first; with both active cutmix works on what mixup made.
 2. Penalties join the loss; sam replaces the gradients, gradient_clip then bounds what will be stepped with.
-3. max_norm bounds the weights after the step.
+3. max_norm bounds the weights after the step, lookahead may return them to their average.
 4. Averages come last (pruning acts just before them, so that they average what is left). For evaluation
    callbacks are asked in reverse order: ema replaces the model, and swa, once it has started, replaces that.
 """
@@ -13,6 +13,7 @@ from cnnbench.callback import Callback
 from cnnbench.regularizers.averaging import EMA, SWA
 from cnnbench.regularizers.early_stopping import EarlyStopping
 from cnnbench.regularizers.limits import GradientClip, MaxNorm
+from cnnbench.regularizers.lookahead import Lookahead
 from cnnbench.regularizers.mixing import CutMix, MixUp
 from cnnbench.regularizers.penalties import L1, L2
 from cnnbench.regularizers.sam import SAM
@@ -27,6 +28,7 @@ REGULARIZERS: dict[str, Callable[..., Callback]] = {
     "sam": SAM,
     "gradient_clip": GradientClip,
     "max_norm": MaxNorm,
+    "lookahead": Lookahead,
     "swa": SWA,
     "ema": EMA,
     "early_stopping": EarlyStopping,
