@@ -98,7 +98,7 @@ def rehearse(config: RunConfig, source: Source, model: nn.Module | None) -> Desc
         lambda: build(LOSSES, "loss", config.loss, **context),
         lambda: build(OPTIMIZERS, "optimizer", config.optimizer, **context),
         lambda: build(SCHEDULES, "schedule", config.schedule, total_steps=config.epochs, **context),
-        lambda: make_callbacks(config, **context),
+        lambda: refuse_fixed_sizes(make_callbacks(config, **context), model, source.image_shape),
         lambda: make_augmentations(config, source.image_shape, torch.zeros(source.image_shape[0], dtype=torch.uint8)),
     ]
     findings: list[str] = []
@@ -110,6 +110,24 @@ def rehearse(config: RunConfig, source: Source, model: nn.Module | None) -> Desc
     if findings:
         raise ConfigError(*findings)
     return description
+
+
+def refuse_fixed_sizes(callbacks: Mapping[str, Callback], model: nn.Module, image_shape: ImageShape) -> None:
+    """Sends images of every size that the callbacks make through the model, on the meta device.
+
+    Raises:
+        ConfigError: it does not take one of them.
+    """
+    channels, height, width = image_shape
+    for name, callback in callbacks.items():
+        for size in callback.image_sizes(height, width):
+            try:
+                walk(model, (channels, *size))
+            except (ConfigError, RuntimeError) as error:  # a window larger than its map; a layer of fixed size
+                raise ConfigError(
+                    f"regularization.{name}: this model takes {height}x{width} images and not {size[0]}x{size[1]}; "
+                    f"use model.head=gap, a model that has it, or a scale nearer to 1"
+                ) from error
 
 
 def make_batches(config: RunConfig, splits: Splits, device: Device) -> TrainBatches:

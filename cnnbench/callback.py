@@ -16,6 +16,10 @@ class Callback:
         """The batch to train on. images (N, C, H, W) float, normalised; targets (N,) labels or (N, K) soft."""
         return images, targets
 
+    def image_sizes(self, height: int, width: int) -> list[tuple[int, int]]:
+        """The sizes other than height x width that `on_batch` gives images; the model has to take them all."""
+        return []
+
     def penalty(self, model: nn.Module) -> Tensor | None:
         """A float32 scalar to add to the loss, computed outside autocast; None where there is none."""
         return None

@@ -24,6 +24,7 @@ from cnnbench.regularizers import (
     Lookahead,
     MaxNorm,
     MixUp,
+    ProgressiveResizing,
     stochastic_depth,
 )
 
@@ -200,6 +201,36 @@ def test_a_batch_of_one_image_is_left_as_it_is(mixing) -> None:
     images, targets = mixing.on_batch(IMAGES[:1], LABELS[:1])
     assert_close(images, IMAGES[:1])
     assert_close(targets, ONE_HOT[:1])
+
+
+def test_progressive_resizing_reaches_full_size_when_it_says_in_even_sizes() -> None:
+    resizing = ProgressiveResizing(5, 4, start_scale=0.5, until=0.6, steps=2)
+    images = torch.rand(2, 3, 32, 28).to(memory_format=torch.channels_last)
+    sizes = []
+    for _ in range(20):
+        smaller, targets = resizing.on_batch(images, LABELS)
+        assert targets is LABELS
+        assert smaller.is_contiguous(memory_format=torch.channels_last)
+        sizes.append(tuple(smaller.shape[2:]))
+    assert sizes == [(16, 14)] * 6 + [(24, 20)] * 6 + [(32, 28)] * 8  # 28 * 0.75 = 21 is odd
+    assert resizing.image_sizes(32, 28) == [(16, 14), (24, 20)]
+    assert resizing.image_sizes(3, 3) == [(2, 2), (2, 2)]
+
+
+def test_half_size_is_the_mean_of_two_by_two_pixels_and_a_constant_stays_one() -> None:
+    resizing = ProgressiveResizing(1, 9, start_scale=0.5, until=0.9, steps=1)
+    images = torch.rand(2, 3, 8, 12)
+    assert_close(resizing.on_batch(images, LABELS)[0], F.avg_pool2d(images, 2))
+    three_quarters = ProgressiveResizing(1, 9, start_scale=0.75, until=0.9, steps=1)
+    assert_close(three_quarters.on_batch(torch.full((1, 1, 8, 8), 0.3), LABELS)[0], torch.full((1, 1, 6, 6), 0.3))
+
+
+def test_progressive_resizing_keeps_on_from_its_state_dict() -> None:
+    straight, resumed = (ProgressiveResizing(2, 2, start_scale=0.5, until=0.5, steps=1) for _ in range(2))
+    straight.on_batch(IMAGES, LABELS)
+    resumed.load_state_dict(straight.state_dict())
+    shapes = [[resizing.on_batch(IMAGES, LABELS)[0].shape[2] for _ in range(3)] for resizing in (straight, resumed)]
+    assert shapes[0] == shapes[1] == [4, 8, 8]
 
 
 def test_ema_equals_its_formula_for_parameters_and_buffers() -> None:

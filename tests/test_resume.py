@@ -12,7 +12,8 @@ from cnnbench.recorder import Recorder
 EVERYTHING = [
     "epochs=4",
     "model.dropout=0.2",
-    "regularization=[mixup,lookahead,ema,sam,gradient_clip,early_stopping]",
+    "model.head=gap",
+    "regularization=[progressive_resizing,mixup,lookahead,ema,sam,gradient_clip,early_stopping]",
     "regularization.early_stopping.patience=10",
     "pruning=magnitude",
     "augmentation=crop_flip",

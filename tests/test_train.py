@@ -153,6 +153,17 @@ def test_grey_colour_and_transparent_images_mix_and_unreadable_ones_are_left_out
     assert "text.jpg: is no image" in (tmp_path / "run" / "train.log").read_text()
 
 
+def test_a_model_of_one_image_size_is_not_trained_on_others(train, cnnbench):
+    settings = ["regularization=progressive_resizing"]
+    exit_code, _, err = cnnbench("train", *TINY, *settings, "hydra.run.dir=run")
+    assert exit_code == 2
+    assert err == (
+        "error: regularization.progressive_resizing: this model takes 8x8 images and not 6x6; "
+        "use model.head=gap, a model that has it, or a scale nearer to 1\n"
+    )
+    assert summary(train("gap", *settings, "model.head=gap"))["status"] == "finished"
+
+
 def test_a_model_of_ones_own_is_trained_from_python_again_and_again(tmp_path):
     config = compose([*TINY, "model=simple"])
     first, second = (run_experiment(config, tmp_path / name, model=Own()) for name in "ab")

@@ -1,6 +1,6 @@
 """The regularizers. A run applies them in the order of this table, whatever order they are given in.
 
-1. Targets are mixed first; with both active cutmix works on what mixup made.
+1. Images are made smaller, then targets mixed; with both active cutmix works on what mixup made.
 2. Penalties join the loss; sam replaces the gradients, gradient_clip then bounds what will be stepped with.
 3. max_norm bounds the weights after the step, lookahead may return them to their average.
 4. Averages come last (pruning acts just before them, so that they average what is left). For evaluation
@@ -16,11 +16,13 @@ from cnnbench.regularizers.limits import GradientClip, MaxNorm
 from cnnbench.regularizers.lookahead import Lookahead
 from cnnbench.regularizers.mixing import CutMix, MixUp
 from cnnbench.regularizers.penalties import L1, L2
+from cnnbench.regularizers.progressive_resizing import ProgressiveResizing
 from cnnbench.regularizers.sam import SAM
 from cnnbench.regularizers.stochastic_depth import stochastic_depth
 
 REGULARIZERS: dict[str, Callable[..., Callback]] = {
     "stochastic_depth": stochastic_depth,
+    "progressive_resizing": ProgressiveResizing,
     "mixup": MixUp,
     "cutmix": CutMix,
     "l1": L1,
