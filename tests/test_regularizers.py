@@ -20,6 +20,7 @@ from cnnbench.regularizers import (
     SWA,
     CutMix,
     EarlyStopping,
+    FreezeFirstLayer,
     GradientClip,
     Lookahead,
     MaxNorm,
@@ -231,6 +232,35 @@ def test_progressive_resizing_keeps_on_from_its_state_dict() -> None:
     resumed.load_state_dict(straight.state_dict())
     shapes = [[resizing.on_batch(IMAGES, LABELS)[0].shape[2] for _ in range(3)] for resizing in (straight, resumed)]
     assert shapes[0] == shapes[1] == [4, 8, 8]
+
+
+def test_a_frozen_first_layer_neither_moves_nor_decays_and_the_rest_goes_on() -> None:
+    model = tiny().train()
+    freezing = FreezeFirstLayer(model, 2, 2, after=0.5)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=0.1)
+    for batch in range(4):
+        images, _ = freezing.on_batch(torch.rand(4, 3, 8, 10), LABELS)
+        before = [p.detach().clone() for p in model.parameters()]
+        optimizer.zero_grad()
+        F.cross_entropy(model(images), LABELS).backward()
+        optimizer.step()
+        moved = [not torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True)]
+        assert moved == [batch < 2] * 2 + [True] * 4  # convolution, norm, linear
+    assert (model[0].weight.grad, model[0].bias.grad) == (None, None)
+
+
+def test_a_resumed_run_freezes_the_first_layer_at_once() -> None:
+    model = tiny()
+    freezing = FreezeFirstLayer(model, 2, 2, after=0.5)
+    freezing.load_state_dict({"batches": 3})
+    freezing.on_batch(IMAGES, LABELS)
+    assert [p.requires_grad for p in model.parameters()] == [False] * 2 + [True] * 4
+    assert freezing.state_dict() == {"batches": 4}
+
+
+def test_freezing_the_only_layer_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"regularization\.freeze_first_layer: this model has no second layer"):
+        FreezeFirstLayer(nn.Sequential(nn.Flatten(), nn.Linear(4, 2)), 1, 1, after=0.5)
 
 
 def test_ema_equals_its_formula_for_parameters_and_buffers() -> None:

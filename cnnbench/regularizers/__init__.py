@@ -1,6 +1,7 @@
 """The regularizers. A run applies them in the order of this table, whatever order they are given in.
 
-1. Images are made smaller, then targets mixed; with both active cutmix works on what mixup made.
+1. The first layer is frozen and images are made smaller before they are mixed; with both active cutmix works on
+   what mixup made.
 2. Penalties join the loss; sam replaces the gradients, gradient_clip then bounds what will be stepped with.
 3. max_norm bounds the weights after the step, lookahead may return them to their average.
 4. Averages come last (pruning acts just before them, so that they average what is left). For evaluation
@@ -12,6 +13,7 @@ from collections.abc import Callable
 from cnnbench.callback import Callback
 from cnnbench.regularizers.averaging import EMA, SWA
 from cnnbench.regularizers.early_stopping import EarlyStopping
+from cnnbench.regularizers.freeze_first_layer import FreezeFirstLayer
 from cnnbench.regularizers.limits import GradientClip, MaxNorm
 from cnnbench.regularizers.lookahead import Lookahead
 from cnnbench.regularizers.mixing import CutMix, MixUp
@@ -22,6 +24,7 @@ from cnnbench.regularizers.stochastic_depth import stochastic_depth
 
 REGULARIZERS: dict[str, Callable[..., Callback]] = {
     "stochastic_depth": stochastic_depth,
+    "freeze_first_layer": FreezeFirstLayer,
     "progressive_resizing": ProgressiveResizing,
     "mixup": MixUp,
     "cutmix": CutMix,
