@@ -22,6 +22,7 @@ TABLES = {
     "device": ("cnnbench.device", "DEVICES"),
 }
 LIST_GROUPS = ("augmentation", "regularization")
+Views = Literal["none", "flip", "flip_shift"]
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class RunConfig:
     epochs: PositiveInt
     batch_size: PositiveInt
     select: Literal["best", "last"]
+    test_time_augmentation: Views
     target: dict[str, Any]
     model: dict[str, Any]
     data: dict[str, Any]

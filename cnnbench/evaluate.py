@@ -64,7 +64,7 @@ def _evaluate(trained: TrainedModel, source: Source, node: dict[str, Any], split
     if not images:
         raise DataError(f"data={source.name}: has no {split} split; choose another with --split")
     batches = evaluation_batches(images, trained.config, trained.normalize, trained.device)
-    evaluation = evaluate_model(trained.model, batches, trained.device)
+    evaluation = evaluate_model(trained.model, batches, trained.device, trained.config.test_time_augmentation)
     assert evaluation is not None
     return evaluation
 

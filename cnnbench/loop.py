@@ -11,10 +11,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cnnbench.callback import Callback
+from cnnbench.config import Views
 from cnnbench.data.batches import Batch, TrainBatches
 from cnnbench.device import Device
 from cnnbench.errors import DivergedError
 from cnnbench.seeds import derive_seed
+from cnnbench.test_time import logits_over_views
 
 Criterion = Callable[[Tensor, Tensor], Tensor]
 Metrics = dict[str, Any]
@@ -209,13 +211,13 @@ def gradient_norms(model: nn.Module) -> dict[str, float]:
 
 
 @torch.inference_mode()
-def evaluate(model: nn.Module, batches: Iterable[Batch], device: Device) -> Evaluation | None:
+def evaluate(model: nn.Module, batches: Iterable[Batch], device: Device, views: Views = "none") -> Evaluation | None:
     """Runs `model` in eval mode over `batches`; None where there are none. The loss is the plain cross-entropy."""
     model.eval()
     outputs = []
     for images, labels in batches:
         with device.autocast():
-            logits = model(images)
+            logits = logits_over_views(model, images, views)
         outputs.append((logits.float(), labels))
     if not outputs:
         return None
@@ -238,13 +240,14 @@ def fit(
     *,
     epochs: int,
     target: float | None,
+    views: Views,
     after_batch: Callable[[Training, int], None],
     after_epoch: Callable[[Training, Metrics, bool], None],
 ) -> None:
     """Trains until `epochs` are completed or a callback stops; `after_epoch` is told whether it was the best one."""
     while training.epoch < epochs and not training.stopped:
         metrics = train_one_epoch(training, batches, after_batch)
-        evaluation = evaluate(training.evaluation_model(), validation, training.device)
+        evaluation = evaluate(training.evaluation_model(), validation, training.device, views)
         if evaluation and not math.isfinite(evaluation.loss):  # the last step of the epoch can break the weights
             raise diverged("validation loss", training.epoch, training.step, metrics["lr"])
         metrics["val_loss"] = evaluation.loss if evaluation else None

@@ -75,6 +75,7 @@ def run_experiment(
                 validation,
                 epochs=config.epochs,
                 target=config.target["value"],
+                views=config.test_time_augmentation,
                 after_batch=recorder.after_batch,
                 after_epoch=recorder.after_epoch,
             )
@@ -134,9 +135,10 @@ def compare_with_training_images(
     if not len(splits.val):
         return {}
     order = torch.randperm(len(splits.train), generator=generator(config.seed, "gap"))
+    views = config.test_time_augmentation
     sample = splits.train.subset(order[: len(splits.val)])
-    seen = evaluate(model, evaluation_batches(sample, config, normalize, device), device)
-    unseen = evaluate(model, evaluation_batches(splits.val, config, normalize, device), device)
+    seen = evaluate(model, evaluation_batches(sample, config, normalize, device), device, views)
+    unseen = evaluate(model, evaluation_batches(splits.val, config, normalize, device), device, views)
     assert seen is not None
     assert unseen is not None
     return {"train_accuracy": seen.accuracy, "train_val_gap": seen.accuracy - unseen.accuracy}
@@ -152,7 +154,8 @@ def read_test_once(
     run.update_summary(test_reads=run.summary["test_reads"] + 1)
     run.log(f"test split read ({run.summary['test_reads']})")
     report_skipped(run, images.skipped)
-    evaluation = evaluate(model, evaluation_batches(images, config, normalize, device), device)
+    views = config.test_time_augmentation
+    evaluation = evaluate(model, evaluation_batches(images, config, normalize, device), device, views)
     if evaluation is None:
         return {}
     write_predictions(run, evaluation)

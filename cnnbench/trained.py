@@ -13,6 +13,7 @@ from cnnbench.config import RunConfig, load_config
 from cnnbench.data.batches import Normalize
 from cnnbench.device import Device
 from cnnbench.recorder import evaluation_weights
+from cnnbench.test_time import logits_over_views
 
 
 @dataclass(frozen=True)
@@ -29,8 +30,9 @@ class TrainedModel:
     @torch.inference_mode()
     def logits(self, images: Tensor) -> Tensor:
         """images: (N, C, H, W) uint8 on any device; gives back (N, K) float32."""
+        normalized = self.normalize(images.to(self.device.torch_device))
         with self.device.autocast():
-            return self.model(self.normalize(images.to(self.device.torch_device))).float()
+            return logits_over_views(self.model, normalized, self.config.test_time_augmentation).float()
 
 
 def load_trained(run: Path) -> TrainedModel:

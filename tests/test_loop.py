@@ -55,8 +55,8 @@ def nothing(*_):
 def run_fit(training, *, epochs=3, validation=((IMAGES, LABELS),), target=None, batches=None):
     """What `after_epoch` was told, epoch by epoch."""
     told = []
-    fit(training, batches or make_batches(), validation, epochs=epochs, target=target, after_batch=nothing,
-        after_epoch=lambda _, metrics, is_best: told.append((metrics, is_best)))  # fmt: skip
+    fit(training, batches or make_batches(), validation, epochs=epochs, target=target, views="none",
+        after_batch=nothing, after_epoch=lambda _, metrics, is_best: told.append((metrics, is_best)))  # fmt: skip
     return told
 
 
