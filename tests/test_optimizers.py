@@ -7,6 +7,7 @@ from omegaconf import OmegaConf
 from torch import Tensor, nn
 from torch.testing import assert_close
 
+from cnnbench.app import compose
 from cnnbench.errors import ConfigError
 from cnnbench.lookup import build, check
 from cnnbench.muon import orthogonalize
@@ -110,6 +111,24 @@ def test_norm_biases_learn_faster_and_lose_the_same_share_as_everything_else() -
     for name in stepped:
         factor = 64 if name == "1.bias" else 1  # not 1.weight, a scale; not 4.bias, a layer's
         assert stepped[name] - decayed[name] == pytest.approx(factor * 0.1 * 0.5, rel=1e-3)
+
+
+def test_airbench94_takes_the_published_steps_of_the_summed_loss() -> None:
+    settings = compose(["experiment=airbench94"]).optimizer
+    ours, theirs = nn.BatchNorm2d(4), nn.BatchNorm2d(4)
+    for model in (ours, theirs):
+        nn.init.ones_(model.bias)
+        model.weight.requires_grad_(False)
+    optimizer = build(OPTIMIZERS, "optimizer", settings, model=ours)
+    per_step = 1024 * (1 + 1 / (1 - 0.85))
+    lr, decay = 64 * 11.5 / per_step, 0.0153 * 1024 / per_step
+    published = torch.optim.SGD([theirs.bias], lr=lr, weight_decay=decay / lr, momentum=0.85, nesterov=True)
+    for seed in range(4):
+        summed = torch.randn(4, generator=torch.Generator().manual_seed(seed))
+        theirs.bias.grad, ours.bias.grad = summed, summed / 1024
+        optimizer.step()
+        published.step()
+    assert_close(ours.bias, theirs.bias)
 
 
 def test_the_first_group_keeps_the_learning_rate_that_is_reported() -> None:
