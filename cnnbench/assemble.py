@@ -25,7 +25,7 @@ from cnnbench.regularizers import REGULARIZERS
 from cnnbench.schedules import SCHEDULES
 from cnnbench.seeds import derive_seed
 
-FIRST_IMAGES = 5000  # that a model may take its initial weights from
+FIRST_IMAGES = 5000  # of 32x32, or fewer and larger ones, that a model may take its initial weights from
 AVERAGES = ("swa", "ema")  # average what pruning has left, so they come after it
 
 
@@ -184,9 +184,12 @@ def initialize_from_images(model: nn.Module, batches: TrainBatches) -> None:
     In the order of the first epoch, for a folder of images is sorted by class.
     """
     initialize = getattr(model, "initialize_from_images", None)
-    if initialize is not None:
-        first = batches.order(0)[:FIRST_IMAGES]
-        initialize(torch.cat([batches.normalize(images) for images, _ in batches.images.batches(first, FIRST_IMAGES)]))
+    if initialize is None:
+        return
+    _, height, width = batches.images.image_shape
+    count = min(FIRST_IMAGES, FIRST_IMAGES * 32 * 32 // (height * width) + 1)
+    first = batches.order(0)[:count]
+    initialize(torch.cat([batches.normalize(images) for images, _ in batches.images.batches(first, count)]))
 
 
 def make_callbacks(config: RunConfig, **context: Any) -> dict[str, Callback]:

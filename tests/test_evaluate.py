@@ -20,6 +20,15 @@ def test_evaluate_gives_what_train_found_and_counts_the_read(train, cnnbench):
     assert "has now been read 3 times" in cnnbench("evaluate", path)[1]
 
 
+def test_a_first_layer_computed_from_training_images_is_evaluated_as_it_was_trained(cnnbench, tmp_path):
+    net = ["experiment=airbench94", "model.widths=[4,8]", "batch_size=32", "epochs=2", "device.threads=1"]
+    data = ["data=synthetic", "data.image_shape=[1,12,12]", "data.train_images=100", "data.test_images=40"]
+    assert cnnbench("train", *net, *data, "hydra.run.dir=run")[0] == 0
+    found = summary(tmp_path / "run")
+    document = json.loads(cnnbench("evaluate", "run", "--json")[1])
+    assert (document["loss"], document["accuracy"]) == (found["test_loss"], found["test_accuracy"])
+
+
 def test_naming_the_runs_own_data_counts_as_a_read_too(train, cnnbench):
     path = train("run")
     own = [f"data.{key}" for key in ("image_shape=[1,8,8]", "num_classes=3", "train_images=120", "test_images=30")]

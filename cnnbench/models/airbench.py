@@ -18,7 +18,7 @@ from cnnbench.models.describe import output_shape
 CURE = "use fewer model.widths, a smaller model.whitening_size or larger images"
 NORM_EPS = 1e-12
 WHITENING_EPS = 5e-4  # added to each variance, so that rare patterns are not blown up
-IMAGES_AT_ONCE = 500  # their patches in float64 fit in about 50 MB
+PIXELS_AT_ONCE = 500_000  # whose 2x2 patches of three channels are 48 MB in float64
 
 
 class WhitenedNet(ConvNet):
@@ -103,13 +103,14 @@ def whitening_filters(images: Tensor, size: int) -> Tensor:
     The eigenvectors of the patches' second moments over the roots of their eigenvalues, the largest first, then
     the same with the other sign, for an activation keeps one sign only. In float64 on the CPU: the same everywhere.
     """
-    length = images.shape[1] * size**2
+    _, channels, height, width = images.shape
+    length = channels * size**2
     moments = torch.zeros(length, length, dtype=torch.float64)
     count = 0
-    for part in images.cpu().double().split(IMAGES_AT_ONCE):
-        patches = F.unfold(part, size).transpose(0, 1).flatten(1)
+    for part in images.cpu().split(max(1, PIXELS_AT_ONCE // (height * width))):
+        patches = F.unfold(part.double(), size).transpose(0, 1).flatten(1)
         moments += patches @ patches.T
         count += patches.shape[1]
     variances, vectors = torch.linalg.eigh(moments / count)
     filters = (vectors / (variances + WHITENING_EPS).sqrt()).T.flip(0)
-    return torch.cat([filters, -filters]).view(-1, images.shape[1], size, size)
+    return torch.cat([filters, -filters]).view(-1, channels, size, size)
