@@ -69,13 +69,14 @@ class Device:
 
     def autocast(self) -> contextlib.AbstractContextManager[Any]:
         """The context of a forward pass: lower precision where the policy asks for it."""
-        match self.precision:
-            case "bf16":
-                return torch.autocast(self.torch_device.type, torch.bfloat16)
-            case "fp16":
-                return torch.autocast(self.torch_device.type, torch.float16)
-            case _:
-                return contextlib.nullcontext()
+        if self.autocast_dtype is None:
+            return contextlib.nullcontext()
+        return torch.autocast(self.torch_device.type, self.autocast_dtype)
+
+    @property
+    def autocast_dtype(self) -> torch.dtype | None:
+        """What the inputs and weights of convolution and linear layers are cast to; None: they stay float32."""
+        return {"bf16": torch.bfloat16, "fp16": torch.float16}.get(self.precision)
 
     def backward_and_step(
         self, loss: Tensor, optimizer: torch.optim.Optimizer, on_gradients: Callable[[Backward], None]

@@ -15,6 +15,7 @@ from cnnbench.config import Views
 from cnnbench.data.batches import Batch, TrainBatches
 from cnnbench.device import Device
 from cnnbench.errors import DivergedError
+from cnnbench.inference import prepared
 from cnnbench.seeds import derive_seed
 from cnnbench.test_time import logits_over_views
 
@@ -212,12 +213,12 @@ def gradient_norms(model: nn.Module) -> dict[str, float]:
 
 @torch.inference_mode()
 def evaluate(model: nn.Module, batches: Iterable[Batch], device: Device, views: Views = "none") -> Evaluation | None:
-    """Runs `model` in eval mode over `batches`; None where there are none. The loss is the plain cross-entropy."""
-    model.eval()
+    """How a copy of `model` in eval mode does on `batches`, by plain cross-entropy; None where there are none."""
+    ready = prepared(model, device)
     outputs = []
     for images, labels in batches:
         with device.autocast():
-            logits = logits_over_views(model, images, views)
+            logits = logits_over_views(ready, images, views)
         outputs.append((logits.float(), labels))
     if not outputs:
         return None

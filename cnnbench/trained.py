@@ -12,6 +12,7 @@ from cnnbench.checkpoint import foreign_refused, load_checkpoint, load_weights
 from cnnbench.config import RunConfig, load_config
 from cnnbench.data.batches import Normalize
 from cnnbench.device import Device
+from cnnbench.inference import prepared
 from cnnbench.recorder import evaluation_weights
 from cnnbench.test_time import logits_over_views
 
@@ -55,5 +56,4 @@ def load_trained(run: Path) -> TrainedModel:
     image_shape = (channels, height, width)
     model = make_model(config, image_shape, len(class_names))
     load_weights(model, weights, folder)
-    device.place(model).eval()
-    return TrainedModel(config, model, device, Normalize(mean, std, device), image_shape, class_names)
+    return TrainedModel(config, prepared(model, device), device, Normalize(mean, std, device), image_shape, class_names)

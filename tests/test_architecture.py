@@ -27,7 +27,7 @@ LAYERS = [
     "seeds callback lookup console disk conf environment arguments memory signals stopwatch load muon",
     "runs checkpoint device data models augment losses optimizers schedules regularizers pruning",
     "config data.batches",
-    "test_time",
+    "test_time inference",
     "loop screen",
     "assemble recorder results",
     "contest",
