@@ -15,26 +15,18 @@ NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # Jordan's quintic: steepest at 0, so
 
 
 class Muon(Optimizer):
-    """Muon on the groups with `orthogonal=True`, AdamW on the others; decoupled weight decay on both.
+    """Each group of parameters by its `rule`, with the settings that the rule needs in the group.
 
-    A convolution's weight (out, in, kh, kw) is taken as the matrix (out, in * kh * kw). With `normalize` each step
-    starts from a weight scaled to the norm sqrt(out): for weights before a norm, which forgets their scale.
+    muon: `lr`, `momentum`, `nesterov`, `ns_steps`, `normalize`, `weight_decay` (decoupled). A convolution's weight
+    (out, in, kh, kw) is taken as the matrix (out, in * kh * kw). With `normalize` each step starts from a weight scaled
+    to the norm sqrt(out): for weights before a norm, which forgets their scale.
+    adamw: `lr`, `betas`, `eps`, `weight_decay` (decoupled).
+    sgd: `lr`, `momentum` (Nesterov's), `weight_decay` (coupled, as torch's).
     """
 
-    def __init__(
-        self,
-        groups: Iterable[dict[str, Any]],
-        *,
-        lr: float,
-        momentum: float,
-        nesterov: bool,
-        ns_steps: int,
-        normalize: bool,
-        betas: tuple[float, float],
-        eps: float,
-    ) -> None:
-        defaults = {"lr": lr, "momentum": momentum, "nesterov": nesterov, "ns_steps": ns_steps}
-        super().__init__(groups, defaults | {"normalize": normalize, "betas": betas, "eps": eps, "steps": 0})
+    def __init__(self, groups: Iterable[dict[str, Any]]) -> None:
+        super().__init__(groups, {"steps": 0})
+        self._rules = {"muon": self._muon_step, "adamw": self._adam_step, "sgd": self._sgd_step}
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -48,14 +40,11 @@ class Muon(Optimizer):
             if not parameters:
                 continue
             group["steps"] += 1
-            torch._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])
-            if group["orthogonal"]:
-                self._muon_step(parameters, group)
-            else:
-                self._adam_step(parameters, group)
+            self._rules[group["rule"]](parameters, group)
         return loss
 
     def _muon_step(self, parameters: list[Tensor], group: dict[str, Any]) -> None:
+        _decay(parameters, group)
         gradients = _gradients(parameters)
         buffers = self._states(parameters, "momentum_buffer")
         torch._foreach_lerp_(buffers, gradients, 1 - group["momentum"])
@@ -68,6 +57,7 @@ class Muon(Optimizer):
             parameter.add_(matrix.view(parameter.shape), alpha=-group["lr"] * scale)
 
     def _adam_step(self, parameters: list[Tensor], group: dict[str, Any]) -> None:
+        _decay(parameters, group)
         beta1, beta2 = group["betas"]
         gradients = _gradients(parameters)
         means = self._states(parameters, "exp_avg")
@@ -80,12 +70,24 @@ class Muon(Optimizer):
         torch._foreach_add_(roots, group["eps"])
         torch._foreach_addcdiv_(parameters, means, roots, value=-group["lr"] / (1 - beta1 ** group["steps"]))
 
+    def _sgd_step(self, parameters: list[Tensor], group: dict[str, Any]) -> None:
+        gradients = torch._foreach_add(_gradients(parameters), parameters, alpha=group["weight_decay"])
+        buffers = self._states(parameters, "momentum_buffer")
+        torch._foreach_mul_(buffers, group["momentum"])
+        torch._foreach_add_(buffers, gradients)
+        torch._foreach_add_(gradients, buffers, alpha=group["momentum"])
+        torch._foreach_add_(parameters, gradients, alpha=-group["lr"])
+
     def _states(self, parameters: list[Tensor], name: str) -> list[Tensor]:
         """The state tensor `name` of every parameter, zeros at first."""
         for parameter in parameters:
             if name not in self.state[parameter]:
                 self.state[parameter][name] = torch.zeros_like(parameter)
         return [self.state[parameter][name] for parameter in parameters]
+
+
+def _decay(parameters: list[Tensor], group: dict[str, Any]) -> None:
+    torch._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])
 
 
 def _gradients(parameters: list[Tensor]) -> list[Tensor]:

@@ -98,27 +98,51 @@ def muon(
     The rest is the first and the last weight (the model's input and output layers), biases and norm parameters.
     """
     _check_nesterov(nesterov, momentum)
-    hidden = {id(weight) for weight in _weights(model)[1:-1]}
-    groups = []
-    for group in _decay_groups(model, lr, weight_decay):
-        own = [p for p in group["params"] if id(p) in hidden]
-        rest = [p for p in group["params"] if id(p) not in hidden]
-        groups.append(group | {"params": own, "orthogonal": True})
-        groups.append(group | {"params": rest, "orthogonal": False, "lr": adamw_lr, "initial_lr": adamw_lr})
-    return Muon(
-        [group for group in groups if group["params"]],
-        lr=lr,
-        momentum=momentum,
-        nesterov=nesterov,
-        ns_steps=ns_steps,
-        normalize=normalize,
-        betas=_pair(adamw_betas, "adamw_betas"),
-        eps=adamw_eps,
-    )
+    own = {"rule": "muon", "momentum": momentum, "nesterov": nesterov, "ns_steps": ns_steps, "normalize": normalize}
+    betas = _pair(adamw_betas, "adamw_betas")
+    rest = {"rule": "adamw", "lr": adamw_lr, "initial_lr": adamw_lr, "betas": betas, "eps": adamw_eps}
+    groups = [group | rule for group in _decay_groups(model, lr, weight_decay) for rule in (own, rest)]
+    return Muon(_divided(groups, _hidden_weights(model)))
 
 
-def _weights(model: nn.Module) -> list[nn.Parameter]:
-    return [p for p in model.parameters() if p.ndim >= 2]
+def muon_sgd(
+    model: nn.Module,
+    *,
+    lr: Positive,
+    momentum: ProperFraction,
+    ns_steps: PositiveInt,
+    normalize: bool,
+    head_lr: Positive,
+    bias_lr: Positive,
+    sgd_momentum: ProperFraction,
+    decay_per_step: NonNegative,
+) -> Optimizer:
+    """Muon for the hidden conv and linear weights, SGD with a learning rate of its own for the head and the biases.
+
+    As Jordan trains CIFAR-10 (airbench94_muon, 2024): head and biases lose `decay_per_step` of themselves with each
+    gradient, at the highest learning rate; the hidden weights are not decayed. Both momenta are Nesterov's.
+    """
+    own = {"rule": "muon", "momentum": momentum, "nesterov": True, "ns_steps": ns_steps, "normalize": normalize}
+    groups = [group | own for group in _decay_groups(model, lr, 0.0)]
+    for group in _decay_groups(model, lr, 0.0):
+        rate = head_lr if group["params"][0].ndim >= 2 else bias_lr
+        rest = {"rule": "sgd", "lr": rate, "initial_lr": rate, "weight_decay": decay_per_step / rate}
+        groups.append(group | rest | {"momentum": sgd_momentum})
+    return Muon(_divided(groups, _hidden_weights(model)))
+
+
+def _hidden_weights(model: nn.Module) -> set[int]:
+    """The ids of all weights but those of the input and the output layer."""
+    return {id(weight) for weight in [p for p in model.parameters() if p.ndim >= 2][1:-1]}
+
+
+def _divided(groups: list[dict[str, Any]], hidden: set[int]) -> list[dict[str, Any]]:
+    """`groups`, those of the rule muon with the hidden parameters only and the others with the rest."""
+    divided = [
+        group | {"params": [p for p in group["params"] if (id(p) in hidden) == (group["rule"] == "muon")]}
+        for group in groups
+    ]
+    return [group for group in divided if group["params"]]
 
 
 def _decay_groups(model: nn.Module, lr: float, weight_decay: float, others_decay: float = 0.0) -> list[dict[str, Any]]:
@@ -170,4 +194,5 @@ OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
     "adamw": adamw,
     "rmsprop": rmsprop,
     "muon": muon,
+    "muon_sgd": muon_sgd,
 }
