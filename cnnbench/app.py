@@ -85,17 +85,19 @@ def parse_options(arguments: Sequence[str]) -> Namespace:
     return options
 
 
-def compose(overrides: Sequence[str]) -> RunConfig:
+def compose(overrides: Sequence[str], config_dir: str | None = None) -> RunConfig:
     """The config that `cnnbench train` would run with these overrides, for use from Python.
+
+    `config_dir` is a folder with groups of your own.
 
     Raises:
         ConfigError: with one line for every mistake.
     """
     refuse_code(overrides)
     try:
-        return check_config(to_plain(compose_overrides(overrides)))
+        return check_config(to_plain(compose_overrides(overrides, config_dir)))
     except (HydraException, OmegaConfBaseException, ConfigError) as error:
-        refuse_mistakes(overrides)
+        refuse_mistakes(overrides, config_dir)
         raise ConfigError(first_line(error)) from None
 
 

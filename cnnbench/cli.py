@@ -18,6 +18,7 @@ VERBS = {
     "resume": ("cnnbench.resume", "main", "continue an interrupted run, bit for bit"),
     "evaluate": ("cnnbench.evaluate", "main", "a run's accuracy on its test split or on another data set"),
     "predict": ("cnnbench.predict", "main", "class probabilities of image files"),
+    "bench": ("cnnbench.bench", "main", "throughput, latency and memory of models in every device policy"),
     "list": ("cnnbench.listing", "main", "what can be chosen, one line each"),
     "doctor": ("cnnbench.doctor", "main", "this machine, and which precision is fastest on it"),
     "data": ("cnnbench.data_report", "main", "prepare, check and describe data sets"),
@@ -85,7 +86,7 @@ def show_help() -> None:
 
 
 def complete(arguments: Sequence[str]) -> None:
-    """Answers the shell: verbs for the first word, else what Hydra knows of `train`."""
+    """Answers the shell: verbs for the first word, else what Hydra knows of `train`, which `bench` takes too."""
     line = os.environ.get("COMP_LINE", "")
     words = line.split()
     if any(argument.startswith("query=") for argument in arguments):
@@ -93,9 +94,9 @@ def complete(arguments: Sequence[str]) -> None:
             prefix = words[1] if len(words) == 2 else ""
             say(" ".join(verb for verb in VERBS if verb.startswith(prefix)))
             return
-        if words[1] != "train":
+        if words[1] not in ("train", "bench"):
             return
-        os.environ["COMP_LINE"] = line.replace(" train", "", 1)
+        os.environ["COMP_LINE"] = line.replace(f" {words[1]}", "", 1)
     importlib.import_module("cnnbench.app").train(arguments)
 
 

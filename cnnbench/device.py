@@ -106,6 +106,8 @@ class Device:
         """Waits until the device has done all it was given; needed before a clock is read."""
         if self.torch_device.type == "cuda":
             torch.cuda.synchronize(self.torch_device)
+        elif self.torch_device.type == "mps":
+            torch.mps.synchronize()
 
     def state_dict(self) -> dict[str, Any]:
         """The loss scale; empty without fp16."""

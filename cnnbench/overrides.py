@@ -1,5 +1,6 @@
 """From the overrides of a command line to a config; or every mistake in them, where Hydra would stop at the first."""
 
+import itertools
 import secrets
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import Any
 
 import hydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Glob, Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -55,6 +56,25 @@ def refuse_mistakes(
             findings += [finding for finding in _value_findings(job, config_dir) if finding not in findings]
     if findings:
         raise ConfigError(*findings)
+
+
+def every_job(overrides: Sequence[str], config_dir: str | None = None) -> list[list[str]]:
+    """The overrides of each job of a sweep: every combination of the values, those of the last changing fastest.
+
+    Raises:
+        ConfigError: with one line for every sweep that names no values.
+    """
+    groups = _groups(config_dir)
+    swept = OverridesParser.create().parse_overrides(list(overrides))
+    values = [_values(override) or _matches(override, groups) for override in swept]
+    findings = [
+        f"{override.input_line}: stands for no values that could be tried; write them as {override.key_or_group}=A,B"
+        for override, chosen in zip(swept, values, strict=True)
+        if not chosen
+    ]
+    if findings:
+        raise ConfigError(*findings)
+    return [list(job) for job in itertools.product(*values)]
 
 
 def compose_overrides(overrides: Sequence[str], config_dir: str | None = None) -> DictConfig:
@@ -165,6 +185,14 @@ def _values(override: Override) -> list[str]:
         return [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
     except HydraException:  # an interval, or glob(*)
         return []
+
+
+def _matches(override: Override, groups: Mapping[str, list[str]]) -> list[str]:
+    """What a glob over the choices of a group stands for."""
+    pattern, key = override.value(), override.key_or_group
+    if not isinstance(pattern, Glob):
+        return []
+    return [f"{override.get_key_element()}={name}" for name in pattern.filter(groups.get(key, []))]
 
 
 def _known_keys(job: Sequence[str], config_dir: str | None) -> Iterator[str]:
