@@ -15,9 +15,8 @@ config leaves to `auto` is measured in every form: with device=auto each precisi
 device.compile=true each also compiled, which takes up to a minute. What it states is measured alone: device=cpu
 device.precision=fp32 is one policy.
 """
-POLICY = ("precision", "memory format")
-TRAINING = ("batch", "training images/s", "range", "of peak", "memory")
-INFERENCE = ("batch", "inference images/s", "of peak", "ms at 1 (p50 / p95)", "ms at 64 (p50 / p95)")
+TRAINING = ("batch", "images/s", "range", "of peak", "memory")
+INFERENCE = ("batch", "images/s", "of peak", "ms at 1", "ms at 64")
 Row = dict[str, Any]
 
 
@@ -66,16 +65,15 @@ def show(document: dict[str, Any]) -> None:
     if len({tuple(row["overrides"]) for row in rows}) == 1:
         size = f"{rows[0]['parameters']:,} parameters, {rows[0]['macs'] / 1e6:,.2f} M multiply-adds an image"
         say(f"{rows[0]['model']} on {rows[0]['data']} images, random ones: {size}\n")
-    names = (*keys, *POLICY, *(["compiled"] if any(row["compile"] for row in rows) else []))
-    labelled = [(label(row, names), row) for row in rows]
+    labelled = [(label(row, keys), row) for row in rows]
     timed = [(name, row) for name, row in labelled if row["training_images_per_second"]]
-    show_table((*names, *TRAINING), [(*name, *training_cells(row)) for name, row in timed])
+    say("Training, median of the rounds:\n")
+    show_table((*keys, "policy", *TRAINING), [(*name, *training_cells(row)) for name, row in timed])
+    say("\nInference, and its latency with 1 and with 64 images (p50 / p95):\n")
+    show_table((*keys, "policy", *INFERENCE), [(*name, *inference_cells(row)) for name, row in timed])
     say()
-    show_table((*names, *INFERENCE), [(*name, *inference_cells(row)) for name, row in timed])
-    say()
-    for name, row in labelled:
-        if row["problem"]:
-            say(f"{', '.join(filter(None, name))}: {row['problem']}")
+    for line in dict.fromkeys(f"{', '.join(name)}: {row['problem']}" for name, row in labelled if row["problem"]):
+        say(line)
     show_references(document)
 
 
@@ -95,12 +93,11 @@ def swept_keys(rows: Sequence[Row]) -> list[str]:
     return [key for key in keys if key != "batch_size" and len({chosen.get(key) for chosen in settings}) > 1]
 
 
-def label(row: Row, names: Sequence[str]) -> tuple[str, ...]:
-    """What tells a row from the others: a cell for each of the keys, then for the parts of the policy."""
-    cells = dict(_parts(text) for text in row["overrides"])
-    cells |= {"precision": row["precision"], "memory format": row["memory_format"]}
-    cells |= {"compiled": "compiled" if row["compile"] else ""}
-    return tuple(cells.get(name, "") for name in names)
+def label(row: Row, keys: Sequence[str]) -> tuple[str, ...]:
+    """What tells a row from the others: a cell for each of the keys, then one for the policy."""
+    chosen = dict(_parts(text) for text in row["overrides"])
+    compiled = " compiled" if row["compile"] else ""
+    return *(chosen.get(key, "") for key in keys), f"{row['precision']} {row['memory_format']}{compiled}"
 
 
 def training_cells(row: Row) -> tuple[str, ...]:

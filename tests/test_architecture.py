@@ -167,7 +167,6 @@ WITHOUT_TORCH = {
     "train --help": "run(['train', '--help'])",
     "train --cfg job": "run(['train', '--cfg', 'job'])",
     "bench --help": "run(['bench', '--help'])",
-    "a mistake in bench": "run(['bench', 'model=dep']) - 2",
     "completion": "run(['-sc', 'query=bash'])",
     "an unknown verb": "run(['trian']) - 2",
     "reading runs": "__import__('cnnbench.runs').runs.new_run_id() == ''",

@@ -75,6 +75,7 @@ def test_debug_raises_the_error_itself(cnnbench):
         ("cnnbench ", set(VERBS)),
         ("cnnbench train model=de", {"model=deep", "model=deep_residual"}),
         ("cnnbench train optimizer=adam sched", {"schedule=", "schedule."}),
+        ("cnnbench bench model=de", {"model=deep", "model=deep_residual"}),
         ("cnnbench train optimizer.l", {"optimizer.lr="}),
         ("cnnbench evaluate ", set()),
     ],

@@ -11,11 +11,11 @@ from cnnbench.overrides import refuse_mistakes
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8").replace("\\\n", "")
 TECHNIQUES = (ROOT / "docs" / "techniques.md").read_text(encoding="utf-8")
-TRAIN = re.compile(r"^ +cnnbench (train .*?)(?: +#.*)?$", re.MULTILINE)
+TRAIN = re.compile(r"^ +cnnbench ((?:train|bench) .*?)(?: +#.*)?$", re.MULTILINE)
 
 
 def commands():
-    """The arguments after `cnnbench train` of every command in the README and of every row of the techniques."""
+    """The arguments after `train` or `bench` of every command in the README and of every row of the techniques."""
     yield from (shlex.split(line)[1:] for line in TRAIN.findall(README))
     for row in re.findall(r"^\| [^|]+\| ([^|]+)\|", TECHNIQUES, re.MULTILINE)[2:]:
         first, *others = re.findall(r"`([^`]+)`", row) or [""]
@@ -27,7 +27,7 @@ def commands():
 @pytest.mark.parametrize("arguments", list(commands()), ids=" ".join)
 def test_every_command_of_the_docs_is_accepted(arguments):
     flags = {argument for argument in arguments if argument.startswith("-")}
-    assert flags <= {"-m", "--cfg"}
+    assert flags <= {"-m", "--cfg", "--json"}
     overrides = [a for a in arguments if not a.startswith("-") and a != "job"]
     missing = [o for o in overrides if "root=" in o]
     refuse_mistakes([o for o in overrides if o not in missing], sweep="-m" in flags)

@@ -2,9 +2,10 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 from cnnbench.errors import OutOfMemoryError
-from cnnbench.memory import keep_freed_memory, out_of_memory_named
+from cnnbench.memory import keep_freed_memory, memory_of, out_of_memory_named
 
 COUNT_FAULTS = """
 import resource
@@ -34,3 +35,15 @@ def test_freed_memory_is_used_again_without_page_faults():
 def test_running_out_of_memory_names_a_smaller_batch():
     with pytest.raises(OutOfMemoryError, match="batch_size: out of memory at 64; try 32"), out_of_memory_named(64):
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not tell")
+def test_the_memory_of_an_action_is_what_it_holds_at_its_peak():
+    before = torch.ones(1 << 24)  # what is held already does not count
+    memory = memory_of(lambda: torch.ones(1 << 24).sum(), torch.device("cpu"))
+    assert 0.9 < memory / before.nbytes < 1.5  # the kernel counts in batches of pages
+
+
+def test_a_system_that_does_not_tell_gives_none(monkeypatch):
+    monkeypatch.setattr("pathlib.Path.write_text", lambda path, text: (_ for _ in ()).throw(PermissionError()))
+    assert memory_of(list, torch.device("cpu")) is None
