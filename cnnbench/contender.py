@@ -13,6 +13,7 @@ from cnnbench.config import RunConfig
 from cnnbench.data import ResidentImages, Source, Splits
 from cnnbench.data.batches import Batch, TrainBatches
 from cnnbench.device import Device
+from cnnbench.inference import prepared
 from cnnbench.loop import train_step
 from cnnbench.memory import memory_of
 from cnnbench.seeds import generator
@@ -58,7 +59,7 @@ class Contender:
         beyond = memory_of(self.train, self.device.torch_device)
         self.steps = max(round(TRAINING_SECONDS / seconds_of(self.train)), 1)
         self.memory_bytes = None if beyond is None else beyond + self._held_bytes()
-        self.training.model.eval()
+        self.prepare_inference()
         for kind in self._inputs:
             self.forward(kind)
             self.seconds[kind] = seconds_of(partial(self.forward, kind))
@@ -71,12 +72,16 @@ class Contender:
             train_step(self.training, *next(self._stream))
         self.device.synchronize()
 
+    def prepare_inference(self) -> None:
+        """Makes the network as trained so far ready for `forward`, as a run does to evaluate."""
+        self._ready = self.device.compiled(prepared(self.training.model, self.device))
+
     @torch.inference_mode()
     def forward(self, kind: str) -> None:
-        """One pass over normalised images; the model has to be in eval mode."""
+        """One pass over normalised images."""
         self.device.activate()
         with self.device.autocast():
-            self.training.forward(self._inputs[kind])
+            self._ready(self._inputs[kind])
         self.device.synchronize()
 
     def _held_bytes(self) -> int:

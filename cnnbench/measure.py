@@ -12,7 +12,7 @@ from cnnbench.config import RunConfig
 from cnnbench.console import note
 from cnnbench.contender import EVALUATION, LATENCY_BATCHES, Contender
 from cnnbench.data import Source
-from cnnbench.device import Device, Precision, make_policy
+from cnnbench.device import Compile, Device, Precision, make_policy
 from cnnbench.doctor import describe_machine
 from cnnbench.errors import CnnbenchError, ConfigError, DataError
 from cnnbench.memory import is_out_of_memory
@@ -132,7 +132,7 @@ def measure_job(job: Job, peaks: Peaks, rounds: int) -> list[Row]:
     return list(rows.values())
 
 
-def variants(node: Mapping[str, Any], device: Device) -> list[tuple[Policy, bool]]:
+def variants(node: Mapping[str, Any], device: Device) -> list[tuple[Policy, Compile]]:
     """The policies to measure, each with whether to compile: of what the config leaves to `auto` every form, of what
     it states that one. Where it leaves something and asks for compilation, also each policy without."""
     stated = Policy(device.precision, device.memory_format)
@@ -143,10 +143,10 @@ def variants(node: Mapping[str, Any], device: Device) -> list[tuple[Policy, bool
         for policy in candidate_policies(device.torch_device.type)
         if all(node[key] in ("auto", value) for key, value in policy._asdict().items())
     ]
-    return [(policy, compile) for policy in wanted for compile in ([False, True] if device.compile else [False])]
+    return [(policy, compile) for policy in wanted for compile in dict.fromkeys((False, device.compile))]
 
 
-def enter(job: Job, policy: Policy, compile: bool, peaks: Peaks) -> tuple[Contender | None, str | None]:
+def enter(job: Job, policy: Policy, compile: Compile, peaks: Peaks) -> tuple[Contender | None, str | None]:
     """The job in one policy, tried out, and what is wrong with it. Out of memory, half of the batch is tried, and half
     of that. A precision that is emulated is measured only where the config states it."""
     kind, size = job.device.torch_device.type, job.config.batch_size
@@ -172,7 +172,7 @@ def time_in_turns(contenders: Mapping[str, Contender], rounds: int) -> Times:
     """The seconds of the training steps, and of forward passes `SAMPLES` times as often or until they get too long."""
     times = {TRAINING: take_turns({name: contender.train for name, contender in contenders.items()}, rounds)}
     for contender in contenders.values():
-        contender.training.model.eval()
+        contender.prepare_inference()
     for kind in (*LATENCY_BATCHES, EVALUATION):
         actions = {name: partial(contender.forward, kind) for name, contender in contenders.items()}
         together = sum(contender.seconds[kind] for contender in contenders.values())
@@ -180,7 +180,7 @@ def time_in_turns(contenders: Mapping[str, Contender], rounds: int) -> Times:
     return times
 
 
-def empty_row(job: Job, policy: Policy, compile: bool) -> Row:
+def empty_row(job: Job, policy: Policy, compile: Compile) -> Row:
     """What is known before anything is measured, and null for the rest."""
     return {
         "overrides": list(job.overrides),
