@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
+
 from cnnbench.app import compose
 from cnnbench.arguments import Parser
 from cnnbench.assemble import find_data, read_splits
@@ -12,6 +14,7 @@ from cnnbench.data import ImageSet
 from cnnbench.errors import ConfigError, DataError
 from cnnbench.screen import shape
 
+CHECK_BATCH = 256
 PLACES = ("data", "images", "place")
 
 
@@ -67,6 +70,8 @@ def describe_data(node: Mapping[str, Any]) -> dict[str, Any]:
     source = find_data(node)
     splits = read_splits(source, node)
     test = splits.read_test()
+    for images in (splits.train, splits.val, test):
+        read_whole(images)
     return {
         "data": source.name,
         "found": source.origin,
@@ -80,6 +85,16 @@ def describe_data(node: Mapping[str, Any]) -> dict[str, Any]:
         "fingerprint": splits.fingerprint,
         "skipped": list(splits.skipped),
     }
+
+
+def read_whole(images: ImageSet | None) -> None:
+    """Reads every image once, so that one that is damaged is found.
+
+    Raises:
+        DataError: naming it.
+    """
+    for _ in images.batches(torch.arange(len(images)), CHECK_BATCH) if images else ():
+        pass
 
 
 def count_classes(images: ImageSet, class_names: Sequence[str]) -> dict[str, int]:

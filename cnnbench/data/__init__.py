@@ -5,6 +5,7 @@ from cnnbench.data.digits import digits
 from cnnbench.data.idx import fashion_mnist, mnist
 from cnnbench.data.image_folder import image_folder
 from cnnbench.data.images import ImageSet, ImageShape, ResidentImages
+from cnnbench.data.packed import PackedImages
 from cnnbench.data.source import Part, Source
 from cnnbench.data.splits import Splits, split
 from cnnbench.data.streaming import StreamedImages
@@ -16,6 +17,7 @@ __all__ = [
     "DATASETS",
     "ImageSet",
     "ImageShape",
+    "PackedImages",
     "Part",
     "ResidentImages",
     "Source",

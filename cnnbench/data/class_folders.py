@@ -1,8 +1,9 @@
 """The image files in folders of classes, found but not opened."""
 
 import os
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from operator import attrgetter
 from pathlib import Path
 
 import torch
@@ -25,13 +26,17 @@ PART_FOLDERS: dict[str, Part] = {
 
 @dataclass(frozen=True)
 class Files:
-    """The images of one part: `labels` is int64 (N,)."""
+    """The images of one part: `labels` is int64 (N,). `links` holds those that are symbolic links, and maybe others.
 
-    paths: tuple[Path, ...]
+    Paths are strings: a large folder has so many that making a `Path` of each is felt at the start.
+    """
+
+    paths: tuple[str, ...]
     labels: Tensor
+    links: frozenset[str] = frozenset()
 
     def subset(self, indices: Tensor) -> "Files":
-        return Files(tuple(self.paths[i] for i in indices.tolist()), self.labels[indices])
+        return replace(self, paths=tuple(self.paths[i] for i in indices.tolist()), labels=self.labels[indices])
 
 
 def find_parts(root: Path, test_fraction: float) -> tuple[tuple[str, ...], dict[Part, Files]]:
@@ -84,25 +89,34 @@ def _files(root: Path, class_names: Sequence[str]) -> Files:
     """The images of all classes in `root`, by class, then by path."""
     folders = _class_folders(root)
     _check_classes(root, {path.name for path in folders}, set(class_names))
-    paths: list[Path] = []
+    paths: list[str] = []
     counts = []
+    links: set[str] = set()
     for folder in folders:
         _check_inside(folder, root)
-        images = sorted(_images(folder))
+        images = list(_images(folder))
         if not images:
             raise DataError(f"{folder}: has no images ({' '.join(sorted(EXTENSIONS))}); add some or remove the folder")
-        paths += images
+        paths += [entry.path for entry in images]
+        links |= {entry.path for entry in images if entry.is_symlink()}
         counts.append(len(images))
     labels = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
-    return Files(tuple(paths), labels)
+    return Files(tuple(paths), labels, frozenset(links))
 
 
-def _images(folder: Path) -> Iterable[Path]:
-    """The image files in `folder` and below; linked folders are not entered."""
-    for place, _, names in os.walk(folder):
-        for name in names:
-            if os.path.splitext(name)[1].lower() in EXTENSIONS and not name.startswith("."):
-                yield Path(place, name)
+def _images(folder: str | os.PathLike[str]) -> Iterator[os.DirEntry[str]]:
+    """The image files in `folder` and below, in the order of their names; linked folders are not entered."""
+    try:
+        with os.scandir(folder) as found:
+            entries = sorted(found, key=attrgetter("name"))
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be listed ({error.strerror}); repair or remove it") from error
+    for entry in entries:
+        if entry.is_dir():
+            if not entry.is_symlink():
+                yield from _images(entry.path)
+        elif os.path.splitext(entry.name)[1].lower() in EXTENSIONS and not entry.name.startswith("."):
+            yield entry
 
 
 def _check_classes(root: Path, found: set[str], expected: set[str]) -> None:

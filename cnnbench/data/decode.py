@@ -34,7 +34,8 @@ def decode_image(path: str | os.PathLike[str], image_shape: ImageShape) -> Tenso
     """The image at `path`, upright, as uint8 (C, H, W) of `image_shape`; C is 1 (grey) or 3 (RGB).
 
     It is resized to cover height and width, then cropped at the centre. Transparency is laid over white;
-    16-bit grey is scaled to 8 bits; palettes, CMYK and the other modes are converted.
+    16-bit grey is scaled to 8 bits; palettes, CMYK and the other modes are converted. A JPEG four or more times
+    as large as asked is decoded at a half, a quarter or an eighth: faster, and off by a grey level or two.
 
     Raises:
         DataError: naming `path`, for every file that holds no complete image.
@@ -43,7 +44,11 @@ def decode_image(path: str | os.PathLike[str], image_shape: ImageShape) -> Tenso
     try:
         with Image.open(path, formats=FORMATS) as opened:
             _check_pixels(opened)
-            image = _to_mode(ImageOps.exif_transpose(opened), "L" if channels == 1 else "RGB")
+            opened.draft(
+                None, (2 * max(height, width),) * 2
+            )  # a JPEG twice as large as this or more is decoded smaller
+            ImageOps.exif_transpose(opened, in_place=True)
+            image = _to_mode(opened, "L" if channels == 1 else "RGB")
         if image.size != (width, height):
             image = ImageOps.fit(image, (width, height), Image.Resampling.BILINEAR)
         pixels = torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8)

@@ -1,24 +1,29 @@
 """Any folder of images with one folder per class, with or without train/, val/ and test/ above them."""
 
+import functools
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
 import torch
 from torch import Tensor
 
+from cnnbench.console import note
 from cnnbench.data.class_folders import Files, find_parts
 from cnnbench.data.decode import size_of
 from cnnbench.data.images import ImageSet, ImageShape, ResidentImages
+from cnnbench.data.pack import Pack, obtain_pack
+from cnnbench.data.packed import PackedImages
 from cnnbench.data.source import Part, Source
 from cnnbench.data.streaming import Decoded, StreamedImages, decode_batches, refuse
-from cnnbench.errors import ConfigError, DataError
+from cnnbench.errors import ConfigError, DataError, DiskError
 from cnnbench.lookup import Count, Fraction, PositiveInt
 
 SAMPLE_IMAGES = 100
 CHUNK_IMAGES = 256
 MANY_IMAGES = 2000  # fewer are decoded before the worker processes would have started
+UNASKED_SHARE = 0.5  # of the free disk space, for pack=auto
 COPIES = 3  # of a resident set: as read, as split, and room for the training itself
 
 
@@ -29,13 +34,14 @@ def image_folder(
     image_size: list[PositiveInt] | None,
     test_fraction: Fraction,
     resident: Literal["auto", "always", "never"],
+    pack: bool | Literal["auto"],
     workers: Count | None,
     on_bad_image: Literal["error", "skip"],
 ) -> Source:
     """The images under `root`: `<class>/...`, or `train/<class>/...` with test/ and perhaps val/ beside it.
 
     Without such folders a stratified `test_fraction` is set aside, the same for every seed; 1 takes all.
-    An image that is a link out of `root` counts as bad.
+    An image that is a link out of `root` counts as bad. `pack` decodes the images once, into a file in the cache.
     """
     if root is None:
         raise ConfigError("data.root=null: image_folder needs the folder that holds the class folders; set data.root")
@@ -49,8 +55,19 @@ def image_folder(
     in_memory = resident == "always" or (resident == "auto" and fits_in_memory(total, shape))
     processes = available_cores() if workers is None else workers
 
+    outside = links_outside(parts.values(), folder)
+    packing = pack is True or (pack == "auto" and total >= MANY_IMAGES)
+
+    @functools.cache
+    def packed() -> Pack | None:
+        return pack_parts(
+            folder, class_names, parts.values(), outside, shape, processes, on_bad_image, unasked=pack == "auto"
+        )
+
     def read(part: Part) -> ImageSet:
-        files, skipped = without_links_outside(parts[part], folder, on_bad_image)
+        files, skipped = without_bad(parts[part], outside, on_bad_image)
+        if packing and (found := packed()):
+            return read_packed(found, files, in_memory, on_bad_image, skipped)
         load = read_resident if in_memory else open_streamed
         return load(files, shape, processes, on_bad_image, skipped)
 
@@ -94,17 +111,63 @@ def _decoded(files: Files, shape: ImageShape, workers: int, on_bad_image: str) -
         yield images, bad
 
 
-def without_links_outside(files: Files, root: Path, on_bad_image: str) -> tuple[Files, tuple[str, ...]]:
-    """`files` without the links that lead out of `root`, and one line for each of these."""
+def pack_parts(
+    folder: Path,
+    class_names: tuple[str, ...],
+    parts: Iterable[Files],
+    outside: Mapping[str, str],
+    shape: ImageShape,
+    workers: int,
+    on_bad_image: str,
+    *,
+    unasked: bool,
+) -> Pack | None:
+    """The pack of all parts, in the order of their paths; None where an `unasked` one finds no room."""
+    labels = {path: label for files in parts for path, label in zip(files.paths, files.labels.tolist(), strict=True)}
+    paths = tuple(sorted(labels.keys() - outside.keys()))
+    files = Files(paths, torch.tensor([labels[path] for path in paths], dtype=torch.int64))
+    processes = workers if len(paths) >= MANY_IMAGES else 0
+    share = UNASKED_SHARE if unasked else 1
+    try:
+        return obtain_pack(folder, files, class_names, shape, workers=processes, on_bad_image=on_bad_image, share=share)
+    except DiskError as error:
+        if not unasked:
+            raise
+        note(f"{error}; going on without a pack")
+        return None
+
+
+def read_packed(
+    pack: Pack, files: Files, in_memory: bool, on_bad_image: str, skipped: tuple[str, ...]
+) -> ResidentImages | PackedImages:
+    """`files` from the pack: in one tensor where they fit into memory."""
+    bad = {pack.files.paths[row]: line for row, line in pack.bad.items()}
+    files, unreadable = without_bad(files, bad, on_bad_image)
+    row_of = {path: row for row, path in enumerate(pack.files.paths)}
+    rows = torch.tensor([row_of[path] for path in files.paths])
+    skipped += unreadable
+    if in_memory:
+        return ResidentImages(pack.read(rows), files.labels, skipped)
+    return PackedImages(pack, rows, files.labels, skipped=skipped)
+
+
+def links_outside(parts: Iterable[Files], root: Path) -> dict[str, str]:
+    """The links that lead out of `root`, with a line for each."""
     home = root.resolve()
-    bad = {
-        index: f"{path}: is a link out of {root}, which is not followed"
-        for index, path in enumerate(files.paths)
-        if path.is_symlink() and not path.resolve().is_relative_to(home)
+    links = sorted({path for files in parts for path in files.links})
+    return {
+        path: f"{path}: is a link out of {root}, which is not followed"
+        for path in links
+        if not Path(path).resolve().is_relative_to(home)
     }
+
+
+def without_bad(files: Files, lines: Mapping[str, str], on_bad_image: str) -> tuple[Files, tuple[str, ...]]:
+    """`files` without those that have a line, and these lines; with on_bad_image=error the first is raised."""
+    bad = {index: lines[path] for index, path in enumerate(files.paths) if path in lines} if lines else {}
     if on_bad_image == "error":
         refuse(bad)
-    return files.subset(remaining(files, bad)), tuple(bad.values())
+    return files.subset(remaining(files, bad)) if bad else files, tuple(bad.values())
 
 
 def remaining(files: Files, bad: Mapping[int, str]) -> Tensor:
@@ -114,14 +177,14 @@ def remaining(files: Files, bad: Mapping[int, str]) -> Tensor:
     return torch.tensor([index for index in range(len(files.paths)) if index not in bad])
 
 
-def common_size(paths: Sequence[Path]) -> tuple[int, int]:
+def common_size(paths: Sequence[str]) -> tuple[int, int]:
     """The height and width that a sample of the images shares; those that cannot be read are left for later.
 
     Raises:
         DataError: they differ.
     """
     step = max(1, len(paths) // SAMPLE_IMAGES)
-    sizes: dict[tuple[int, int], Path] = {}
+    sizes: dict[tuple[int, int], str] = {}
     bad: dict[int, str] = {}
     for index in range(0, len(paths), step):
         try:
@@ -133,7 +196,7 @@ def common_size(paths: Sequence[Path]) -> tuple[int, int]:
     if len(sizes) > 1:
         (first, one), (second, other), *_ = sizes.items()
         raise DataError(
-            f"data.image_size=null: the images differ in size ({one.name} {first}, {other.name} {second}); "
+            f"data.image_size=null: the images differ in size ({Path(one).name} {first}, {Path(other).name} {second}); "
             "set data.image_size=[height,width]"
         )
     return next(iter(sizes))

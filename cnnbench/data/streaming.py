@@ -4,7 +4,6 @@ import hashlib
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -29,7 +28,7 @@ class StreamedImages:
     `workers` processes decode ahead, in the order of the batches; with 0 the caller's process does it.
     """
 
-    paths: tuple[Path, ...]
+    paths: tuple[str, ...]
     labels: Tensor
     image_shape: ImageShape
     workers: int
@@ -69,7 +68,7 @@ class StreamedImages:
         digest = hashlib.sha256(repr(self.image_shape).encode())
         digest.update(self.labels.contiguous().numpy().data)
         for path in self.paths:
-            digest.update(os.fsencode(path.name) + f"\0{path.stat().st_size}\0".encode())
+            digest.update(os.fsencode(os.path.basename(path)) + f"\0{os.stat(path).st_size}\0".encode())
         return digest.hexdigest()
 
 
@@ -80,7 +79,7 @@ def refuse(bad: Mapping[int, str]) -> None:
 
 
 def decode_batches(
-    paths: Sequence[Path], image_shape: ImageShape, batches: Iterable[Tensor], workers: int
+    paths: Sequence[str], image_shape: ImageShape, batches: Iterable[Tensor], workers: int
 ) -> Iterator[Decoded]:
     """The images of each batch of indices into `paths`, in order, decoded ahead by `workers` processes.
 
@@ -103,7 +102,7 @@ def decode_batches(
     try:
         yield from loader
     except RuntimeError as error:  # the loader's word for a dead or silent worker
-        current = ", ".join(str(paths[i]) for i in progress.unique().tolist())
+        current = ", ".join(paths[i] for i in progress.unique().tolist())
         what = f"a worker died or took over {TIMEOUT_SECONDS} s while decoding this"
         raise DataError(f"{current}: {what}; repair or remove it, or set data.workers lower") from error
 
@@ -111,7 +110,7 @@ def decode_batches(
 class _Batches(Dataset):
     """Lists of indices to decoded batches; errors as text, which crosses processes whole."""
 
-    def __init__(self, paths: Sequence[Path], image_shape: ImageShape, progress: Tensor) -> None:
+    def __init__(self, paths: Sequence[str], image_shape: ImageShape, progress: Tensor) -> None:
         self.paths = paths
         self.image_shape = image_shape
         self.progress = progress

@@ -22,7 +22,14 @@ def a_folder(root, per_class=10, classes=("cat", "dog"), size=(6, 5)):
 
 
 def source(root, **changes):
-    settings = {"channels": 3, "image_size": None, "test_fraction": 0.2, "resident": "always", "workers": 0}
+    settings = {
+        "channels": 3,
+        "image_size": None,
+        "test_fraction": 0.2,
+        "resident": "always",
+        "pack": False,
+        "workers": 0,
+    }
     return DATASETS["image_folder"](root=str(root), **settings | {"on_bad_image": "error"} | changes)
 
 
@@ -159,7 +166,7 @@ def test_a_folder_without_training_images_is_for_evaluation_only(tmp_path, make,
 def test_root_is_needed_and_image_size_has_two_numbers(tmp_path):
     with pytest.raises(ConfigError, match=r"data\.root=null"):
         DATASETS["image_folder"](root=None, channels=3, image_size=None, test_fraction=0.1, resident="auto",
-                                 workers=0, on_bad_image="error")  # fmt: skip
+                                 pack=False, workers=0, on_bad_image="error")  # fmt: skip
     with pytest.raises(ConfigError, match=r"data\.image_size=\[3\]"):
         source(a_folder(tmp_path), image_size=[3])
 
@@ -234,7 +241,7 @@ def test_a_worker_that_dies_or_hangs_names_the_image(tmp_path, monkeypatch, faul
     decode = streaming.decode_image
 
     def failing(path, shape):
-        if path.name == "005.png":
+        if os.path.basename(path) == "005.png":
             fault()
         return decode(path, shape)
 
