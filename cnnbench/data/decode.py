@@ -44,9 +44,7 @@ def decode_image(path: str | os.PathLike[str], image_shape: ImageShape) -> Tenso
     try:
         with Image.open(path, formats=FORMATS) as opened:
             _check_pixels(opened)
-            opened.draft(
-                None, (2 * max(height, width),) * 2
-            )  # a JPEG twice as large as this or more is decoded smaller
+            opened.draft(None, (2 * max(height, width),) * 2)  # of a JPEG, that size or more
             ImageOps.exif_transpose(opened, in_place=True)
             image = _to_mode(opened, "L" if channels == 1 else "RGB")
         if image.size != (width, height):

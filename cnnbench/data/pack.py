@@ -124,7 +124,11 @@ def _build(
     _check_room(folder, (len(files.paths) - done) * (size + DIGEST_BYTES), share)
     note(f"packing {len(files.paths):,} images once into {folder} ({len(files.paths) * size:,} bytes)")
     chunks = torch.arange(done, len(files.paths)).split(CHUNK_IMAGES) if done < len(files.paths) else ()
-    with _writing(folder), _at(folder / PIXELS, done * size) as pixels, _at(folder / DIGESTS, done * 32) as digests:
+    with (
+        _writing(folder),
+        _at(folder / PIXELS, done * size) as pixels,
+        _at(folder / DIGESTS, done * DIGEST_BYTES) as digests,
+    ):
         first = done
         for images, findings in decode_batches(files.paths, image_shape, chunks, workers):
             if on_bad_image == "error":
@@ -166,12 +170,12 @@ def _intact(folder: Path, files: Files, image_shape: ImageShape) -> tuple[int, d
     return row, bad
 
 
-def _complete(folder: Path, contents: Mapping[str, Any]) -> None:
+def _complete(folder: Path, contents: dict[str, Any]) -> None:
     digests = hashlib.sha256((folder / DIGESTS).read_bytes()).hexdigest()
     write_atomically(folder / CONTENTS, json.dumps(contents | {"digests_sha256": digests}).encode())
 
 
-def _open(folder: Path, files: Files, image_shape: ImageShape, contents: Mapping[str, Any]) -> Pack:
+def _open(folder: Path, files: Files, image_shape: ImageShape, contents: dict[str, Any]) -> Pack:
     """The pack in `folder`, if it is one of `contents` and whole as far as that can be told without the pixels."""
     with _reading(folder):
         found = json.loads((folder / CONTENTS).read_bytes())

@@ -88,6 +88,17 @@ def test_an_image_of_the_right_size_keeps_its_pixels(tmp_path):
     assert decode_image(saved(tmp_path, Image.fromarray(pixels.numpy())), (3, 5, 7)).equal(pixels.permute(2, 0, 1))
 
 
+def test_a_much_larger_jpeg_differs_little_from_one_decoded_whole(tmp_path, monkeypatch):
+    numbers = np.random.default_rng(0)
+    image = Image.fromarray(numbers.integers(0, 256, (30, 40, 3), dtype=np.uint8)).resize((1024, 768))
+    path = saved(tmp_path, image, "large.jpg", quality=90)
+    smaller = decode_image(path, (3, 64, 64)).int()
+    just_below = decode_image(path, (3, 200, 200))  # 400 is more than half of 768: decoded whole
+    monkeypatch.setattr("PIL.JpegImagePlugin.JpegImageFile.draft", lambda *_: None)
+    assert (smaller - decode_image(path, (3, 64, 64)).int()).abs().max() <= 4
+    assert just_below.equal(decode_image(path, (3, 200, 200)))
+
+
 def a_png(*chunks):
     def chunk(kind, data):
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))

@@ -30,7 +30,7 @@ def source(root, **changes):
         "pack": False,
         "workers": 0,
     }
-    return DATASETS["image_folder"](root=str(root), **settings | {"on_bad_image": "error"} | changes)
+    return DATASETS["image_folder"](root=str(root), **settings | {"pack": False, "on_bad_image": "error"} | changes)
 
 
 def levels(images):

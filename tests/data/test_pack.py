@@ -84,8 +84,8 @@ def test_training_bits_do_not_depend_on_how_images_are_read(root, tmp_path):
     }.items():
         config = compose(
             ["device=cpu", "device.threads=1", "model.widths=[4]", "model.hidden=8", "batch_size=8", "epochs=2",
-             "augmentation=flip", "data=image_folder", f"data.root={root}", f"data.pack={str(changes[0]).lower()}",
-             f"data.resident={changes[1]}", "data.workers=0"]
+             "augmentation=flip", "data=image_folder", f"data.root={root}", f"data.pack={pack}",
+             f"data.resident={resident}", "data.workers=0"]
         )  # fmt: skip
         weights.add(run_experiment(config, tmp_path / name)["weights_sha256"])
     assert len(weights) == 1
@@ -214,10 +214,13 @@ def test_a_killed_build_goes_on_where_it_was(root, cache, tmp_path, monkeypatch)
         file.seek(18 * 192)
         file.write(bytes(192))
     started = []
-    decode = pack_module.decode_batches
-    monkeypatch.setattr(
-        pack_module, "decode_batches", lambda p, s, c, w: (started.append(int(c[0][0])), decode(p, s, c, w))[1]
-    )
+    decode_batches = pack_module.decode_batches
+
+    def watched(paths, shape, chunks, workers):
+        started.append(int(chunks[0][0]))
+        return decode_batches(paths, shape, chunks, workers)
+
+    monkeypatch.setattr(pack_module, "decode_batches", watched)
     images = source(root, on_bad_image="skip", test_fraction=0).read("train")
     assert started == [18]
     paths = [path for path in sorted(root.glob("*/*.png")) if path.name != "03.png" or path.parent.name == "dog"]
