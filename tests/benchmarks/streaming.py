@@ -50,6 +50,7 @@ def contender(root: Path, way: str, steps: int) -> Callable[[], float]:
     config = compose(
         [
             "model=simple",
+            "device=cpu",
             "data=image_folder",
             f"data.root={root}",
             *WAYS[way],
