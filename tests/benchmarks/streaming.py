@@ -51,6 +51,7 @@ def contender(root: Path, way: str, steps: int) -> Callable[[], float]:
         [
             "model=simple",
             "device=cpu",
+            "device.threads=1",
             "data=image_folder",
             f"data.root={root}",
             *WAYS[way],
