@@ -9,7 +9,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
-from contenders import CONTENDERS, prepare
+from contenders import CONTENDERS
+from work import prepare
 
 
 class Finished(Exception):

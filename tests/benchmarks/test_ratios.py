@@ -3,7 +3,7 @@
 import statistics
 
 import torch
-from contenders import BATCH, PilImages, own_training, prepare
+from work import BATCH, PilImages, own_training, prepare
 from yardsticks import bare_epoch, own_epoch, paired_ratios
 
 ONE_THREAD = ("device=cpu", "device.threads=1", "device.precision=fp32")

@@ -4,8 +4,8 @@ import time
 from collections.abc import Callable
 
 import torch
-from contenders import own_training, prepare
 from torch import nn
+from work import own_training, prepare
 
 from cnnbench.data.batches import TrainBatches
 from cnnbench.loop import Training, train_one_epoch
