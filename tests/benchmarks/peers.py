@@ -22,10 +22,9 @@ from typing import Any
 import torch
 from children import Child, Epoch
 from contenders import CONTENDERS, OURS
-from work import BATCH, MODELS, prepare
+from work import BATCH, MODELS, own_device, prepare
 from yardsticks import overhead_ratios, peak_flops, training_flops
 
-from cnnbench.assemble import make_device
 from cnnbench.environment import describe_environment
 
 PEERS = [name for name in CONTENDERS if name != OURS]
@@ -100,7 +99,6 @@ def compare(model: str, peers: list[str], steps: int, rounds: int) -> dict[str, 
     speeds = {key: [steps * BATCH / epoch.seconds for epoch in epochs[key]] for key in variants}
     best = {name: best_variant(name, speeds) for name in [*peers, OURS]}
     work = prepare(model, steps)
-    device = make_device(work.config)
     return {
         "images_per_second": {f"{name}, {variant}": speeds[name, variant] for name, variant in variants},
         "best_images_per_second": {name: summarize(values) for name, values in best.items()},
@@ -108,7 +106,7 @@ def compare(model: str, peers: list[str], steps: int, rounds: int) -> dict[str, 
             peer: summarize([ours / theirs for ours, theirs in zip(best[OURS], best[peer], strict=True)])
             for peer in peers
         },
-        "policy": {"precision": device.precision, "memory_format": device.memory_format, "threads": device.threads},
+        "policy": own_device(work).policy(),
         "training_flops": training_flops(work.model(), work.source.image_shape),
         "idle_use": {f"{name}, {variant}": idle_use(epochs[name, variant]) for name, variant in variants},
     }

@@ -7,16 +7,20 @@ from PIL import Image
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
+from cnnbench.advisor import advise
 from cnnbench.app import compose
 from cnnbench.assemble import find_data, make_batches, make_device, make_model, make_training, read_splits
 from cnnbench.config import RunConfig
 from cnnbench.data import Source, Splits
 from cnnbench.data.batches import TrainBatches
+from cnnbench.device import Device
+from cnnbench.load import LoadMeter
 from cnnbench.loop import Training
 
 BATCH, PADDING, CLASSES = 128, 4, 10
 LR, MOMENTUM, WEIGHT_DECAY = 0.01, 0.9, 5e-4
-FOREVER = 1_000_000  # epochs
+FOREVER = 1_000_000  # epochs, of contenders that stop when told
+PLANNED_EPOCHS = 300  # what the advisor plans for: of 40 batches as long as 30 epochs of CIFAR-10
 MODELS = {
     "deep": ["model=deep"],
     "simple": ["model=simple"],
@@ -62,7 +66,7 @@ def prepare(model: str, steps: int, *overrides: str) -> Work:
             "schedule=constant",
             "loss.label_smoothing=0.0",
             f"batch_size={BATCH}",
-            f"epochs={FOREVER}",
+            f"epochs={PLANNED_EPOCHS}",
             *overrides,
         ]
     )
@@ -107,6 +111,12 @@ def pil_loader(work: Work, workers: int) -> DataLoader:
 
 def own_training(work: Work) -> tuple[Training, TrainBatches]:
     """What `cnnbench train` makes of the work with `device=auto`."""
-    device = make_device(work.config)
+    device = own_device(work)
     batches = make_batches(work.config, work.splits, device)
     return make_training(work.config, work.model(), batches, work.source.num_classes, device), batches
+
+
+def own_device(work: Work) -> Device:
+    """What the advisor chooses for the work, or chose for it before."""
+    device, _ = advise(work.config, work.splits, work.model(), make_device(work.config), LoadMeter().busy_cores())
+    return device
