@@ -38,7 +38,7 @@ class Device:
     def activate(self) -> None:
         """Makes this policy the process's; needed again only where policies take turns."""
         torch.set_num_threads(self.threads)
-        torch.use_deterministic_algorithms(True, warn_only=True)
+        torch.set_deterministic_debug_mode("warn")  # use_deterministic_algorithms would import the compiler: 1 s
         # a debugging aid that costs a write per tensor
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         torch.backends.fp32_precision = "tf32" if self.precision == "tf32" else "ieee"  # type: ignore[attr-defined]
