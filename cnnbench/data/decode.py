@@ -35,7 +35,7 @@ def decode_image(path: str | os.PathLike[str], image_shape: ImageShape) -> Tenso
 
     It is resized to cover height and width, then cropped at the centre. Transparency is laid over white;
     16-bit grey is scaled to 8 bits; palettes, CMYK and the other modes are converted. A JPEG four or more times
-    as large as asked is decoded at a half, a quarter or an eighth: faster, and off by a grey level or two.
+    as large as asked is decoded at a half, a quarter or an eighth: faster, and off by a few grey levels.
 
     Raises:
         DataError: naming `path`, for every file that holds no complete image.
