@@ -1,6 +1,5 @@
 """A config in one policy, ready to be timed: its training steps and its forward passes."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 
@@ -11,7 +10,7 @@ from torch.utils._pytree import tree_leaves
 from cnnbench.assemble import make_batches, make_model, make_training
 from cnnbench.config import RunConfig
 from cnnbench.data import ResidentImages, Source, Splits
-from cnnbench.data.batches import Batch, TrainBatches
+from cnnbench.data.batches import TrainBatches
 from cnnbench.device import Device
 from cnnbench.inference import prepared
 from cnnbench.loop import train_step
@@ -43,7 +42,7 @@ class Contender:
         self.steps = 1
         self.seconds: dict[str, float] = {}
         self.memory_bytes: int | None = None
-        self._stream = _endless(batches)
+        self._stream = batches.endless()
         self._inputs = {
             kind: _random_images(source, size, device, batches)
             for kind, size in (LATENCY_BATCHES | {EVALUATION: 2 * batch_size}).items()
@@ -113,10 +112,3 @@ def random_splits(source: Source, count: int) -> Splits:
 def _random_images(source: Source, count: int, device: Device, batches: TrainBatches) -> Tensor:
     images = torch.randint(256, (count, *source.image_shape), dtype=torch.uint8)
     return batches.normalize(images.to(device.torch_device))
-
-
-def _endless(batches: TrainBatches) -> Iterator[Batch]:
-    epoch = 0
-    while True:
-        yield from batches.epoch(epoch)
-        epoch += 1

@@ -1,7 +1,6 @@
 """Policies timed against each other on a run's own network, settings and images."""
 
 import copy
-import itertools
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -95,7 +94,7 @@ class Contest:
         model = copy.deepcopy(self._model)
         training = make_training(self._config, model, batches, self._splits.num_classes, device)
         training.model.train()
-        endless = itertools.chain.from_iterable(batches.epoch(epoch) for epoch in itertools.count())
+        endless = batches.endless()
         torch.manual_seed(0)  # the same dropout in the first step of each
 
         def step() -> None:

@@ -1,6 +1,7 @@
 """Batches as pure functions of (seed, epoch, index): the order, the random numbers, the normalised images."""
 
 from collections.abc import Iterator
+from itertools import chain, count
 
 import torch
 from torch import Tensor
@@ -53,6 +54,10 @@ class TrainBatches:
                 indices = order[number * self.batch_size :][: len(images)]
                 images = self.augmentation.apply(images, noise[indices].to(images.device, non_blocking=True))
             yield self.normalize(images), labels
+
+    def endless(self) -> Iterator[Batch]:
+        """The batches of one epoch after the other, for timing steps."""
+        return chain.from_iterable(self.epoch(epoch) for epoch in count())
 
     def order(self, epoch: int) -> Tensor:
         """The epoch's permutation of the image indices, (N,) int64."""
