@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from cnnbench.errors import ConfigError
 from cnnbench.models.describe import CURE, output_shape
+from cnnbench.models.dropout import Dropout
 
 ImageShape = tuple[int, int, int]
 Activation = Literal["relu", "leaky_relu", "elu", "gelu", "silu", "sigmoid", "tanh"]
@@ -209,10 +210,10 @@ def classifier(
         layers.add_module(f"hidden{number}", nn.Linear(features, units))
         layers.add_module(f"activation{number}", activation_layer(activation))
         if dropout:
-            layers.add_module(f"dropout{number}", nn.Dropout(dropout))
+            layers.add_module(f"dropout{number}", Dropout(dropout))
         features = units
     if dropout and head == "gap":
-        layers.dropout = nn.Dropout(dropout)
+        layers.dropout = Dropout(dropout)
     layers.logits = nn.Linear(features, num_classes)
     net = ConvNet(stages, layers)
     initialize(net, activation)

@@ -23,6 +23,7 @@ from cnnbench.models.blocks import (
     scaled,
     with_shortcut,
 )
+from cnnbench.models.dropout import Dropout
 
 
 @dataclass(frozen=True)
@@ -154,7 +155,7 @@ def wide_resnet(
 def _pre_activation(in_channels: int, width: int, stride: int, style: Style, dropout: float) -> PreActivation:
     branch = conv_unit(in_channels, width, style, stride=stride)
     if dropout:
-        branch.dropout = nn.Dropout(dropout)
+        branch.dropout = Dropout(dropout)
     branch.conv2 = _bare(width, width, 3, 1, style)
     shortcut = nn.Identity() if stride == 1 and in_channels == width else _bare(in_channels, width, 1, stride, style)
     return PreActivation(_opening(in_channels, style), branch, shortcut)
