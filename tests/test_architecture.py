@@ -25,9 +25,9 @@ TREES = {
 LAYERS = [
     "errors",
     "seeds callback lookup console disk conf environment arguments memory signals stopwatch load muon",
-    "runs checkpoint device data models augment losses optimizers schedules regularizers pruning",
-    "config data.batches",
-    "test_time inference",
+    "labels runs checkpoint device data models augment losses optimizers schedules regularizers pruning",
+    "config data.batches groups",
+    "test_time inference verdicts same_data",
     "loop screen policies peak",
     "assemble recorder results",
     "contest",
