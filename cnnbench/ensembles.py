@@ -1,0 +1,91 @@
+"""Saved test predictions of several runs taken together: averaged, set against each other, searched for hard images."""
+
+import zipfile
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnnbench.runs import PREDICTIONS
+
+Classes = NDArray[np.int64]
+MAX_BYTES = 2_000_000_000  # of logits, unpacked: more is not what a run saves, but a bomb
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """A run's answers on its test split: `logits` (N, K) float32 and `labels` (N,) int64."""
+
+    logits: NDArray[np.float32]
+    labels: Classes
+
+    @property
+    def predicted(self) -> Classes:
+        """The class of the largest logit, (N,)."""
+        return self.logits.argmax(axis=1)
+
+
+def load_predictions(run: Path) -> Predictions | None:
+    """What predictions.npz of a run folder holds; None where it is missing, damaged or not what a run saves."""
+    try:
+        with zipfile.ZipFile(run / PREDICTIONS) as archive:
+            if sum(member.file_size for member in archive.infolist()) > MAX_BYTES:
+                return None
+        with np.load(run / PREDICTIONS) as saved:  # never unpickles: numpy refuses arrays of objects
+            logits, labels = saved["logits"], saved["labels"]
+            if logits.ndim != 2 or logits.dtype.kind != "f" or labels.dtype.kind not in "iu":
+                return None
+            if labels.shape != logits.shape[:1] or not logits.size:
+                return None
+            return Predictions(logits.astype(np.float32), labels.astype(np.int64))
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
+        return None
+
+
+def ensemble(runs: Sequence[Predictions]) -> NDArray[np.float64]:
+    """The mean of the runs' softmax probabilities, (N, K)."""
+    total = np.zeros(runs[0].logits.shape)
+    for run in runs:
+        powers = np.exp(run.logits.astype(np.float64) - run.logits.max(axis=1, keepdims=True))
+        total += powers / powers.sum(axis=1, keepdims=True)
+    return total / len(runs)
+
+
+def churn(first: Classes, second: Classes) -> float:
+    """The share of images to which two models give different answers (Milani Fard et al., 2016)."""
+    return float((first != second).mean())
+
+
+class HardImage(NamedTuple):
+    """A test image by its index, with its class, the share of runs that miss it, and what they say most often."""
+
+    index: int
+    label: int
+    wrong_share: float
+    most_frequent_wrong: int
+
+
+def hardest(predicted: Sequence[Classes], labels: Classes, count: int) -> list[HardImage]:
+    """The images that most of the runs miss, at most `count`; none that all get right. Ties go by index."""
+    answers = np.stack(predicted)
+    wrong = (answers != labels).mean(axis=0)
+    order = np.argsort(-wrong, kind="stable")[:count]
+    return [
+        HardImage(int(i), int(labels[i]), float(wrong[i]), most_frequent(answers[answers[:, i] != labels[i], i]))
+        for i in order
+        if wrong[i]
+    ]
+
+
+def most_frequent(answers: Classes) -> int:
+    """The class given most often; the lowest among equals."""
+    return int(np.bincount(answers).argmax())
+
+
+def confusion(predicted: Classes, labels: Classes, num_classes: int) -> NDArray[np.int64]:
+    """How often images of each class (rows) get each answer (columns), (K, K)."""
+    return np.bincount(labels * num_classes + predicted, minlength=num_classes**2).reshape(num_classes, num_classes)
