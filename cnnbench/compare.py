@@ -58,9 +58,7 @@ def main(arguments: Sequence[str]) -> None:
         show(document)
 
 
-def describe(
-    collection: Collection, comparisons: Sequence[Comparison], metric: str, margin: float
-) -> dict[str, Any]:
+def describe(collection: Collection, comparisons: Sequence[Comparison], metric: str, margin: float) -> dict[str, Any]:
     """All that was found, as one JSON document."""
     return {
         "metric": metric,

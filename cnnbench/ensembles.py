@@ -28,6 +28,10 @@ class Predictions:
         """The class of the largest logit, (N,)."""
         return self.logits.argmax(axis=1)
 
+    def fits(self, other: "Predictions") -> bool:
+        """Whether these are answers to the same question: the same labels, and as many classes."""
+        return self.logits.shape == other.logits.shape and bool(np.array_equal(self.labels, other.labels))
+
 
 def load_predictions(run: Path) -> Predictions | None:
     """What predictions.npz of a run folder holds; None where it is missing, damaged or not what a run saves."""
@@ -61,9 +65,9 @@ def churn(first: Classes, second: Classes) -> float:
 
 
 class HardImage(NamedTuple):
-    """A test image by its index, with its class, the share of runs that miss it, and what they say most often."""
+    """A test image by its index in the split, its class, the share of runs that miss it, and what these say most."""
 
-    index: int
+    image: int
     label: int
     wrong_share: float
     most_frequent_wrong: int

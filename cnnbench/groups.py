@@ -1,4 +1,4 @@
-"""Run folders, found and grouped by everything but the seed. A folder may come from elsewhere: nothing in it is trusted."""
+"""Run folders, found and grouped by everything but the seed. They may come from elsewhere: nothing is trusted."""
 
 import os
 from collections import Counter, defaultdict
@@ -12,7 +12,7 @@ from cnnbench.labels import label_configs
 from cnnbench.runs import ENVIRONMENT, METRICS, SUMMARY, read_config, read_summary
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Run:
     """A finished run: its folder and what its summary.json says."""
 

@@ -7,8 +7,10 @@ WIDTH = 21
 Interval = tuple[float, float]
 
 
-def draw_intervals(means: Sequence[float | None], intervals: Sequence[Interval | None], width: int = WIDTH) -> list[str]:
-    """A line of `width` characters for each: `-` over the interval, `o` at the mean, `|` at zero; blank without a mean.
+def draw_intervals(
+    means: Sequence[float | None], intervals: Sequence[Interval | None], width: int = WIDTH
+) -> list[str]:
+    """A line of `width` characters for each: the interval, a dot at the mean, a bar at zero; no dot without a mean.
 
     All lines have one scale, with zero in it.
     """

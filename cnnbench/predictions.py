@@ -15,13 +15,16 @@ HARDEST = 20
 def compare_predictions(baseline: Group, groups: Sequence[Group]) -> dict[str, Any]:
     """`groups`: each one's ensemble and how much its own runs disagree; `comparisons` with the baseline; `hardest`.
 
-    Runs whose predictions cannot be read are left out; so is a group without any.
+    `left_out` are the runs whose predictions are missing, damaged or of other images; a group without any is not there.
     """
-    saved = {group.group_hash: of_group(group) for group in groups}
-    saved = {name: runs for name, runs in saved.items() if runs}
+    found = {(group.group_hash, run): load_predictions(run.path) for group in groups for run in group.runs}
+    first = next((predictions for predictions in found.values() if predictions), None)
+    saved: dict[str, dict[int, Predictions]] = {}
+    for (name, run), predictions in found.items():
+        if first and predictions and predictions.fits(first):
+            saved.setdefault(name, {})[run.seed] = predictions
     ours = saved.get(baseline.group_hash, {})
     predicted = [run.predicted for runs in saved.values() for run in runs.values()]
-    labels = next((run.labels for runs in saved.values() for run in runs.values()), None)
     return {
         "groups": [describe(name, list(runs.values())) for name, runs in saved.items()],
         "comparisons": [
@@ -29,14 +32,9 @@ def compare_predictions(baseline: Group, groups: Sequence[Group]) -> dict[str, A
             for name, runs in saved.items()
             if ours and name != baseline.group_hash
         ],
-        "hardest": [] if labels is None else [row._asdict() for row in hardest(predicted, labels, HARDEST)],
+        "hardest": [row._asdict() for row in hardest(predicted, first.labels, HARDEST)] if first else [],
+        "left_out": [str(run.path) for (name, run) in found if run.seed not in saved.get(name, {})],
     }
-
-
-def of_group(group: Group) -> dict[int, Predictions]:
-    """The saved predictions of its runs, by seed."""
-    found = {run.seed: load_predictions(run.path) for run in group.runs}
-    return {seed: predictions for seed, predictions in found.items() if predictions is not None}
 
 
 def describe(group_hash: str, runs: Sequence[Predictions]) -> dict[str, Any]:

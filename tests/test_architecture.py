@@ -24,8 +24,9 @@ TREES = {
 # A unit is a module or a whole package. It imports from the layers above it in this list, never from its neighbours.
 LAYERS = [
     "errors",
-    "seeds callback lookup console disk conf environment arguments memory signals stopwatch statistics load muon pareto",
-    "labels interval_bars runs checkpoint device data models augment losses optimizers schedules regularizers pruning",
+    "seeds callback lookup console disk conf environment arguments memory signals stopwatch statistics load muon",
+    "pareto labels interval_bars",
+    "runs checkpoint device data models augment losses optimizers schedules regularizers pruning",
     "config data.batches groups ensembles",
     "test_time inference verdicts same_data predictions comparison_screen",
     "loop screen policies peak",
