@@ -19,6 +19,8 @@ def show(document: Document) -> None:
     show_verdicts(document)
     say("")
     show_costs(groups)
+    if predictions := document.get("predictions"):
+        show_predictions(predictions, {group["group_hash"]: group["label"] for group in groups})
     for line in remarks(document):
         note(line)
 
@@ -127,6 +129,35 @@ def to_target(target: Mapping[str, Any] | None) -> str:
 def seconds(value: float | None) -> str:
     """A time; None stands for a miss."""
     return "never" if value is None else f"{value:,.1f}"
+
+
+def show_predictions(predictions: Mapping[str, Any], labels: Mapping[str, str]) -> None:
+    """Each group's ensemble beside the baseline's, then the test images that most runs miss."""
+    compared = {pair["candidate"]: pair for pair in predictions["comparisons"]}
+    say("")
+    show_table(
+        ("group", "runs", "ensemble (%)", "churn of its own runs (%)", "against the baseline (%)", "p (McNemar)"),
+        [
+            (
+                labels[group["group_hash"]],
+                group["n"],
+                per_cent(group["ensemble_accuracy"]),
+                per_cent(group["churn"]),
+                per_cent(compared.get(group["group_hash"], {}).get("churn")),
+                f"{pair['mcnemar_p']:.2g}" if (pair := compared.get(group["group_hash"])) else "",
+            )
+            for group in predictions["groups"]
+        ],
+    )
+    hard = [f"{row['image']} (class {row['label']})" for row in predictions["hardest"]]
+    say(f"\nhardest test images: {', '.join(hard) or 'none that any run misses'}")
+    if predictions["left_out"]:
+        note(f"predictions missing, damaged or of other images: {', '.join(predictions['left_out'])}")
+
+
+def per_cent(share: float | None) -> str:
+    """A share in per cent; nothing for None."""
+    return "" if share is None else f"{100 * share:.2f}"
 
 
 def remarks(document: Document) -> list[str]:

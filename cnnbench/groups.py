@@ -86,7 +86,10 @@ def collect(folders: Iterable[Path], metric: str) -> Collection:
     if not groups:
         why = count_reasons(folder.reason for folder in skipped) or "no run folder"
         where = " ".join(map(str, folders))
-        raise DataError(f"{where}: no run to compare, {why}; give folders that `cnnbench train` finished")
+        cure = (
+            "choose another --metric" if f"without {metric}" in why else "give folders that `cnnbench train` finished"
+        )
+        raise DataError(f"{where}: no run to compare, {why}; {cure}")
     return Collection(groups, tuple(skipped))
 
 
