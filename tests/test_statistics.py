@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -42,7 +42,8 @@ def draw(n, mean=0.0, sd=1.0, seed=0):
     return np.random.default_rng(seed).normal(mean, sd, n)
 
 
-image_counts = st.lists(st.integers(-300, 300), min_size=2, max_size=12)
+untimed = settings(deadline=None)
+image_counts = st.lists(st.integers(-300, 300), min_size=2, max_size=10)
 accuracies = image_counts.map(lambda counts: [(9000 + count) / 10_000 - 9000 / 10_000 for count in counts])
 
 
@@ -54,6 +55,7 @@ def test_the_sign_flip_p_is_that_of_scipy_over_all_patterns(n):
         assert measured(values).p_value == pytest.approx(expected.pvalue, rel=1e-12)
 
 
+@untimed
 @given(accuracies)
 def test_the_sign_flip_p_counts_patterns_as_whole_images_do(differences):
     images = [round(10_000 * difference) for difference in differences]
@@ -84,6 +86,7 @@ def test_mean_spread_and_effect_size_are_those_of_the_textbook():
     assert difference.effect_size == pytest.approx(difference.mean / difference.sd)
 
 
+@untimed
 @given(accuracies)
 def test_swapping_candidate_and_baseline_mirrors_everything_but_p(differences):
     one, other = measured(differences), measured([-value for value in differences])
@@ -95,6 +98,7 @@ def test_swapping_candidate_and_baseline_mirrors_everything_but_p(differences):
     assert verdict(other, p, margin) == mirrored.get(verdict(one, p, margin), verdict(one, p, margin))
 
 
+@untimed
 @given(accuracies)
 def test_the_order_of_pairs_and_the_unit_do_not_matter(differences):
     one, other = measured(differences), measured([100 * value for value in sorted(differences)])
@@ -172,6 +176,17 @@ def test_a_margin_between_the_two_intervals_does_not_suffice():
     assert verdict(difference, 1.0, 1.001 * of_t) == "no practical effect"
 
 
+def test_no_verdict_is_wrong_more_often_than_it_says():
+    null = paired_differences(np.random.default_rng(0).standard_t(3, (800, 8)) * 0.005)
+    wrong = [verdict(difference, difference.p_value, MARGIN) in ("helps", "hurts") for difference in null]
+    at_the_margin = paired_differences(np.random.default_rng(1).normal(MARGIN, MARGIN / 2, (800, 6)))
+    too_early = [verdict(difference, None, MARGIN) == "no practical effect" for difference in at_the_margin]
+    error = math.sqrt(0.05 * 0.95 / 800)
+    assert sum(wrong) / 800 <= 0.05 + 2 * error
+    assert sum(too_early) / 800 <= 0.05
+
+
+@untimed
 @given(accuracies, st.floats(0, 0.05))
 def test_without_a_small_p_nothing_helps_or_hurts(differences, margin):
     assert verdict(measured(differences), 0.06, margin) in VERDICTS_WITHOUT_TEST
@@ -185,6 +200,7 @@ def test_holm_as_in_a_textbook():
     assert holm([]) == []
 
 
+@untimed
 @given(st.lists(st.none() | st.floats(0, 1), max_size=10))
 def test_holm_keeps_the_order_and_lies_between_p_and_bonferroni(p_values):
     pairs = [pair for pair in zip(p_values, holm(p_values), strict=True) if None not in pair]
@@ -275,6 +291,7 @@ def test_the_interval_of_a_median_is_the_narrowest_that_covers_it_in_95_percent(
     assert interval == ((max(ranks), n + 1 - max(ranks)) if ranks else None)
 
 
+@untimed
 @given(st.integers(0, 200), st.integers(0, 200))
 def test_mcnemar_is_the_binomial_test_of_the_images_only_one_gets_right(first, second):
     expected = stats.binomtest(first, first + second).pvalue if first + second else 1.0
