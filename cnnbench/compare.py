@@ -28,7 +28,7 @@ def main(arguments: Sequence[str]) -> None:
     parser = Parser(
         "compare",
         "Groups the runs in and below the folders by everything but the seed, and compares each group with a baseline, "
-        "paired by seed: mean difference with a 95 %% interval (BCa bootstrap), exact sign-flip p with Holm's "
+        "paired by seed: mean difference with a 95 % interval (BCa bootstrap), exact sign-flip p with Holm's "
         "correction, and a verdict.",
     )
     parser.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="run folders, or folders of them")

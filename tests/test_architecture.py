@@ -168,6 +168,7 @@ WITHOUT_TORCH = {
     "train --help": "run(['train', '--help'])",
     "train --cfg job": "run(['train', '--cfg', 'job'])",
     "bench --help": "run(['bench', '--help'])",
+    "compare --help": "run(['compare', '--help'])",
     "completion": "run(['-sc', 'query=bash'])",
     "an unknown verb": "run(['trian']) - 2",
     "reading runs": "__import__('cnnbench.runs').runs.new_run_id() == ''",

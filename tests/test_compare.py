@@ -2,6 +2,8 @@
 
 import csv
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -196,6 +198,17 @@ def test_intervals_are_drawn_on_one_scale():
         "●    │               ",
     ]
     assert draw_intervals([0.0], [(0.0, 0.0)], width=3) == ["●  "]
+
+
+def test_comparing_does_not_wait_for_torch(sweep):
+    script = f"""
+import sys
+from cnnbench.cli import run
+run(["compare", {str(sweep)!r}, "--json"])
+assert "torch" not in sys.modules
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_reading_many_runs_reads_each_summary_once(sweep, monkeypatch):
