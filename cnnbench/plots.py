@@ -37,6 +37,7 @@ ON_BLACK = dict(
 VERDICT_MARKS = {"helps": "✓", "hurts": "✗", "no practical effect": "≈", "undecided": "?"}
 VERDICT_COLOURS = {"helps": BLUE, "hurts": VERMILLION}
 WIDE, NARROW = 460, 380  # px
+NAME_HEIGHT = 0.06  # of the plot's height
 MOST_DRAWN_CLASSES, MOST_COUNTED_CLASSES = 30, 12
 STYLE = {
     "svg.fonttype": "none",
@@ -127,23 +128,28 @@ def _scaled(curve: Curve, scale: float) -> tuple[NDArray[Any], NDArray[Any], NDA
 
 
 def _name_ends(axes: "Axes", ends: Sequence[tuple[Series, float]]) -> None:
-    """Writes each name beside the end of its curve, moved up where it would cover the one below."""
+    """Writes each name beside the end of its curve, moved where it would cover another or leave the plot."""
     low, high = axes.get_ylim()
-    below = -1.0
-    for series, y in sorted(ends, key=lambda end: end[1]):
-        below = max(below + 0.06, (y - low) / (high - low))
+    ordered = sorted(ends, key=lambda end: end[1])
+    heights = [(y - low) / (high - low) for _, y in ordered]
+    for i in range(1, len(heights)):
+        heights[i] = max(heights[i], heights[i - 1] + NAME_HEIGHT)
+    heights[-1] = min(heights[-1], 1.0)
+    for i in reversed(range(len(heights) - 1)):
+        heights[i] = min(heights[i], heights[i + 1] - NAME_HEIGHT)
+    for (series, _), height in zip(ordered, heights, strict=True):
         style: dict[str, Any] = {"color": SERIES[series.place], "va": "center", "weight": "bold"}
-        axes.text(1.01, below, visible(series.name), transform=axes.transAxes, **style)
+        axes.text(1.01, height, visible(series.name), transform=axes.transAxes, **style)
 
 
 def pareto(points: Sequence[Point], *, xlabel: str, ylabel: str) -> str:
-    """Quality against cost, the points that nothing beats joined; a dominated one is hollow and pale."""
+    """Quality against cost, and the front of the points that nothing beats as steps; a dominated one is hollow and pale."""
     with _figure(NARROW, 290) as (figure, axes):
         costs = [point.cost for point in points]
         if min(costs) > 0 and max(costs) > 8 * min(costs):
             axes.set_xscale("log")
         front = sorted((point.cost, point.quality) for point in points if not point.dominated)
-        axes.plot(*zip(*front, strict=True), color=GREY, linewidth=1, linestyle=(0, (4, 2)))
+        axes.plot(*zip(*front, strict=True), drawstyle="steps-post", color=GREY, linewidth=1, linestyle=(0, (4, 2)))
         for point in points:
             pale = {"alpha": 0.55} if point.dominated else {}
             colour = GREY if point.dominated else BLUE
@@ -170,23 +176,24 @@ def gap(rows: Sequence[tuple[str, Sequence[float]]], *, xlabel: str) -> str:
             axes.plot(values, [y] * len(values), "o", color=BLUE, alpha=0.5, markersize=6, markeredgewidth=0)
             mean = float(np.mean(values))
             axes.plot(mean, y, "|", color=INK, markersize=13, markeredgewidth=2)
-            _row_text(axes, y, label, f"{mean:+.2f}", INK)
+            _row_text(axes, y, label, f"{mean:+.2f}".replace("-", "−"), INK)
         axes.margins(x=0.06)
         _finish_rows(axes, len(rows), xlabel)
         return _svg(figure)
 
 
 def confusion(counts: NDArray[np.int64]) -> str:
-    """Counts (K, K): a square of the share of its row, blue where right, red where wrong, with its number."""
+    """Counts (K, K) in squares, blue where right, red where wrong: the larger its share of the row, the stronger."""
     from matplotlib.patches import Rectangle
 
     num_classes = len(counts)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    right = np.eye(num_classes, dtype=bool)
+    strengths = np.where(right, 0.6 * shares, 0.15 + 0.5 * shares / max(shares[~right].max(initial=0), 1e-9))
     with _figure(NARROW, NARROW) as (figure, axes):
         for true, answer in np.argwhere(counts):
-            colour = BLUE if true == answer else VERMILLION
-            strength = 0.6 * shares[true, answer] ** (1 if true == answer else 0.5)
-            axes.add_patch(Rectangle((answer - 0.5, true - 0.5), 1, 1, color=colour, alpha=strength, linewidth=0))
+            style = {"color": BLUE if true == answer else VERMILLION, "alpha": strengths[true, answer]}
+            axes.add_patch(Rectangle((answer - 0.5, true - 0.5), 1, 1, linewidth=0, **style))
             if num_classes <= MOST_COUNTED_CLASSES:
                 axes.text(answer, true, f"{counts[true, answer]}", ha="center", va="center", size=9)
         axes.set(xlim=(-0.5, num_classes - 0.5), ylim=(num_classes - 0.5, -0.5), aspect="equal")

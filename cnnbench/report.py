@@ -22,7 +22,7 @@ from cnnbench.report_sections import (
     predictions,
     run_rows,
 )
-from cnnbench.report_terms import Named, Scale, relative
+from cnnbench.report_terms import Scale, name_groups, relative
 from cnnbench.report_verdicts import forest, headline, verdict_rows
 from cnnbench.same_data import refuse_different_data
 from cnnbench.verdicts import choose_baseline, compare_with
@@ -52,8 +52,7 @@ def main(arguments: Sequence[str]) -> None:
 def describe(collection: Collection, baseline: Group, metric: str, margin: float, folder: Path) -> dict[str, Any]:
     """All that stands on the page, as plain values and SVG; paths are relative to `folder`."""
     scale = Scale.of(metric)
-    ordered = sorted(collection.groups, key=lambda group: group is not baseline)  # which thus has number 1
-    named = [Named(number, group) for number, group in enumerate(ordered, 1)]
+    named = name_groups(collection.groups, baseline)
     comparisons = compare_with(baseline, collection.groups, metric, margin)
     best = max(collection.groups, key=lambda group: scale.sign * plain.fmean(group.numbers(metric)))
     return {
@@ -62,14 +61,14 @@ def describe(collection: Collection, baseline: Group, metric: str, margin: float
         "margin": f"{margin * scale.factor:g} {scale.difference_unit}".rstrip(),
         "headline": headline(named, baseline, comparisons, scale),
         "verdicts": verdict_rows(named, baseline, comparisons, scale, metric),
-        "has_latency": any(group.numbers("latency_ms") for group in ordered),
+        "has_latency": any(group.numbers("latency_ms") for group in collection.groups),
         "marks": plots.VERDICT_MARKS,
         "forest": forest(named, comparisons, margin, scale),
         "learning": learning(named),
         "costs": costs(named, metric, scale),
         "gaps": gaps(named),
         "predictions": predictions(named, [baseline] if best is baseline else [baseline, best], folder),
-        "groups": [(each.number, each.group.label) for each in named],
+        "groups": [(each.number, each.label) for each in named],
         "settings": differing_settings(named),
         "machine": [key.replace("_", " ") for key in MACHINE],
         "environments": environments(named),

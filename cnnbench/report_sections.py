@@ -29,8 +29,8 @@ PANELS = (
 COSTS = (
     ("train_seconds", "training seconds", 1.0),
     ("latency_ms", "latency, ms", 1.0),
-    ("model_bytes", "model, MB", 1e-6),
-    ("macs", "multiply-adds an image, M", 1e-6),
+    ("model_bytes", "model size, MB", 1e-6),
+    ("macs", "multiply-adds per image, M", 1e-6),
 )
 MACHINE = ("hostname", "cpu", "cores", "platform", "python", "torch", "git_commit", "git_dirty", "threads")
 HARDEST = 20
@@ -56,7 +56,7 @@ def learning(named: Sequence[Named]) -> dict[str, Any]:
         if series:
             panels.append({"svg": plots.learning_curves(series, ylabel=ylabel, scale=scale), "name": ylabel})
     legend = [
-        {"number": each.number, "label": each.group.label, "colour": colour, "dash": plots.dash_of(place)}
+        {"number": each.number, "label": each.label, "colour": colour, "dash": plots.dash_of(place)}
         for place, (each, colour) in enumerate(zip(named, plots.SERIES, strict=False))
     ]
     left_out = [each.number for each in named[len(plots.SERIES) :]]
@@ -71,7 +71,7 @@ def costs(named: Sequence[Named], metric: str, scale: Scale) -> list[dict[str, A
 def cost(
     named: Sequence[Named], metric: str, scale: Scale, key: str, label: str, unit: float
 ) -> dict[str, Any] | None:
-    """The mean metric against the median cost; None where no group has this cost."""
+    """The mean metric against the median cost; None where no group has this cost, no figure where all have the same."""
     known = [each for each in named if each.group.numbers(key)]
     if not known:
         return None
@@ -95,7 +95,8 @@ def cost(
         each.number: {"cost": f"{median * unit:,.4g}", "on_front": not is_beaten}
         for each, median, is_beaten in zip(known, medians, beaten, strict=True)
     }
-    return {"name": label, "svg": plots.pareto(points, xlabel=label, ylabel=scale.axis), "rows": rows}
+    figure = plots.pareto(points, xlabel=label, ylabel=scale.axis) if len(set(medians)) > 1 else None
+    return {"name": label, "svg": figure, "rows": rows}
 
 
 def gaps(named: Sequence[Named]) -> str | None:
@@ -164,7 +165,7 @@ def ensemble_of(named: Named, runs: Sequence[Run], reference: Predictions) -> di
     pairs = [(int(flat // num_classes), int(flat % num_classes)) for flat in order]
     return {
         "number": named.number,
-        "label": named.group.label,
+        "label": named.label,
         "runs": plural(len(runs), "run"),
         "accuracy": f"{100 * (predicted == labels).mean():.2f}",
         "svg": plots.confusion(counts) if num_classes <= plots.MOST_DRAWN_CLASSES else None,
@@ -205,9 +206,8 @@ def environment_of(run: Run) -> tuple[str, ...]:
     except (OSError, ValueError, RecursionError):
         document = {}
     values = document if isinstance(document, dict) else {}
-    return tuple(
-        DASH if values.get(key) is None else plots.shorten(write_value(values[key]), LONGEST_VALUE) for key in MACHINE
-    )
+    written = {key: plots.shorten(write_value(value), LONGEST_VALUE) for key, value in values.items()}
+    return tuple(DASH if values.get(key) is None else written[key] for key in MACHINE)
 
 
 def run_rows(named: Sequence[Named], metric: str, scale: Scale, folder: Path) -> list[tuple[Any, ...]]:

@@ -13,15 +13,31 @@ DASH = "–"
 
 @dataclass(frozen=True)
 class Named:
-    """A group and the number it has on the page."""
+    """A group, the number it has on the page, and its label: for others than the baseline what differs from it."""
 
     number: int
+    label: str
     group: Group
 
     @property
     def text(self) -> str:
-        """`2 optimizer=adam`, for figures."""
-        return f"{self.number}  {self.group.label}"
+        """Number and label, for figures."""
+        return f"{self.number}  {self.label}"
+
+
+def name_groups(groups: Sequence[Group], baseline: Group) -> list[Named]:
+    """The groups with their numbers; the baseline is number 1."""
+    common = baseline.label.split(" ")
+    ordered = sorted(groups, key=lambda group: group is not baseline)
+    return [
+        Named(number, baseline.label if group is baseline else without(group.label, common), group)
+        for number, group in enumerate(ordered, 1)
+    ]
+
+
+def without(label: str, common: Sequence[str]) -> str:
+    """The label without the parts that are also in `common`; whole where nothing would be left."""
+    return " ".join(part for part in label.split(" ") if part not in common) or label
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,7 @@ def describe_group(named: Named, baseline: Group, metric: str, scale: Scale) -> 
     spread = f" ± {scale.write(plain.stdev(values))}" if len(values) > 1 else ""
     return {
         "number": named.number,
-        "label": named.group.label,
+        "label": named.label,
         "is_baseline": named.group is baseline,
         "mean": f"{scale.write(plain.fmean(values))}{spread}",
         "time_ratio": ratio(named.group, baseline, "train_seconds"),
@@ -57,8 +57,8 @@ def describe_group(named: Named, baseline: Group, metric: str, scale: Scale) -> 
 def describe_comparison(comparison: Comparison | None, group: Group, scale: Scale) -> dict[str, Any]:
     """The cells of a comparison; dashes for the baseline, which has none."""
     if comparison is None:
-        keys = ("difference", "interval", "p", "floor", "effect_size", "verdict", "seeds_needed")
-        return dict.fromkeys(keys, DASH) | {"n": f"{len(group.runs)}"}
+        keys = ("difference", "p", "effect_size", "verdict", "seeds_needed")
+        return dict.fromkeys(keys, DASH) | {"n": f"{len(group.runs)}", "interval": "", "floor": ""}
     cells = {
         "n": f"{len(group.runs)}",
         "difference": DASH,
@@ -70,8 +70,9 @@ def describe_comparison(comparison: Comparison | None, group: Group, scale: Scal
         "seeds_needed": seeds_needed(comparison),
     }
     difference = comparison.difference
-    if comparison.unpaired:
-        cells["n"] += f" ({difference.n_pairs if difference else 0} paired)"
+    pairs = difference.n_pairs if difference else 0
+    if pairs < len(group.runs):
+        cells["n"] += f" ({pairs} paired)"
     if difference is None:
         return cells
     cells["difference"] = scale.write_difference(difference.mean)
