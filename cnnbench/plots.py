@@ -36,16 +36,15 @@ ON_BLACK = dict(
 )
 VERDICT_MARKS = {"helps": "✓", "hurts": "✗", "no practical effect": "≈", "undecided": "?"}
 VERDICT_COLOURS = {"helps": BLUE, "hurts": VERMILLION}
-WIDE, NARROW = 460, 380  # px
+WIDE, NARROW = 420, 380  # px
 NAME_HEIGHT = 0.06  # of the plot's height
 MOST_DRAWN_CLASSES, MOST_COUNTED_CLASSES = 30, 12
 STYLE = {
     "svg.fonttype": "none",
     "svg.hashsalt": "cnnbench",
     "text.parse_math": False,
-    "font.size": 11,
-    "axes.labelsize": 11,
-    "axes.titlesize": 11,
+    "font.size": 12,
+    "axes.labelsize": 12,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.linewidth": 0.6,
@@ -102,16 +101,23 @@ def forest(rows: Sequence[ForestRow], *, margin: float, xlabel: str) -> str:
 
 
 def learning_curves(series: Sequence[Series], *, ylabel: str, scale: float = 1.0) -> str:
-    """Mean curves, each with a band of one standard deviation; place i has the colour SERIES[i] and dash_of(i)."""
+    """Mean curves, each with a band of one standard deviation; place i has the colour SERIES[i] and dash_of(i).
+
+    The height fits what comes after the first fifth of the epochs, which would press the rest flat.
+    """
+    shown: list[float] = []
     with _figure(NARROW, 280) as (figure, axes):
         for place, _, curve in series:
-            epochs, mean, sd = _scaled(curve, scale)
             colour, dash = SERIES[place], dash_of(place)
             pattern: Any = (0, tuple(map(float, dash.split()))) if dash else "-"
-            axes.plot(epochs, mean, color=colour, linestyle=pattern, marker="o" if len(epochs) == 1 else None)
-            if sd is not None:
-                axes.fill_between(epochs, mean - sd, mean + sd, color=colour, alpha=0.16, linewidth=0)
-        axes.set(xlabel="epoch", ylabel=ylabel)
+            mean, spread = curve.mean * scale, 0.0 if curve.sd is None else curve.sd * scale
+            lone = "o" if len(mean) == 1 else None
+            axes.plot(curve.epochs, mean, color=colour, linestyle=pattern, marker=lone)
+            axes.fill_between(curve.epochs, mean - spread, mean + spread, color=colour, alpha=0.16, linewidth=0)
+            later = slice(len(mean) // 5, None)
+            shown += [(mean - spread)[later].min(), (mean + spread)[later].max()]
+        room = 0.05 * (max(shown) - min(shown)) or 0.5
+        axes.set(xlabel="epoch", ylabel=ylabel, ylim=(min(shown) - room, max(shown) + room))
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(color=GREY, alpha=0.3, linewidth=0.5)
         _name_ends(axes, [(each, each.curve.mean[-1] * scale) for each in series])
@@ -121,10 +127,6 @@ def learning_curves(series: Sequence[Series], *, ylabel: str, scale: float = 1.0
 def dash_of(place: int) -> str:
     """The dashes of a series as in SVG's stroke-dasharray, in widths of its line; empty for a whole line."""
     return DASHES[place % len(DASHES)]
-
-
-def _scaled(curve: Curve, scale: float) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any] | None]:
-    return curve.epochs, curve.mean * scale, None if curve.sd is None else curve.sd * scale
 
 
 def _name_ends(axes: "Axes", ends: Sequence[tuple[Series, float]]) -> None:
@@ -144,10 +146,15 @@ def _name_ends(axes: "Axes", ends: Sequence[tuple[Series, float]]) -> None:
 
 def pareto(points: Sequence[Point], *, xlabel: str, ylabel: str) -> str:
     """Quality against cost, and the front of the points that nothing beats as steps; a dominated one is hollow and pale."""
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
     with _figure(NARROW, 290) as (figure, axes):
         costs = [point.cost for point in points]
         if min(costs) > 0 and max(costs) > 8 * min(costs):
             axes.set_xscale("log")
+            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if max(costs) < 200 * min(costs) else (1,)))
+            axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+            axes.xaxis.set_minor_formatter(NullFormatter())
         front = sorted((point.cost, point.quality) for point in points if not point.dominated)
         axes.plot(*zip(*front, strict=True), drawstyle="steps-post", color=GREY, linewidth=1, linestyle=(0, (4, 2)))
         for point in points:
@@ -207,7 +214,7 @@ def confusion(counts: NDArray[np.int64]) -> str:
 def _row_text(axes: "Axes", y: int, left: str, right: str, colour: str) -> None:
     """A line of text above row `y`: what it is, and what came out."""
     transform = axes.get_yaxis_transform()
-    axes.text(0, y - 0.42, shorten(left, 46), transform=transform, va="center")
+    axes.text(0, y - 0.42, shorten(left, 56 - len(right)), transform=transform, va="center")
     axes.text(1, y - 0.42, right, transform=transform, va="center", ha="right", color=colour, weight="bold")
 
 
