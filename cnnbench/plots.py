@@ -118,7 +118,7 @@ def learning_curves(series: Sequence[Series], *, ylabel: str, scale: float = 1.0
             shown += [(mean - spread)[later].min(), (mean + spread)[later].max()]
         room = 0.05 * (max(shown) - min(shown)) or 0.5
         axes.set(xlabel="epoch", ylabel=ylabel, ylim=(min(shown) - room, max(shown) + room))
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
         axes.grid(color=GREY, alpha=0.3, linewidth=0.5)
         _name_ends(axes, [(each, each.curve.mean[-1] * scale) for each in series])
         return _svg(figure)
@@ -214,7 +214,7 @@ def confusion(counts: NDArray[np.int64]) -> str:
 def _row_text(axes: "Axes", y: int, left: str, right: str, colour: str) -> None:
     """A line of text above row `y`: what it is, and what came out."""
     transform = axes.get_yaxis_transform()
-    axes.text(0, y - 0.42, shorten(left, 56 - len(right)), transform=transform, va="center")
+    axes.text(0, y - 0.42, shorten(left, 48 - len(right)), transform=transform, va="center")
     axes.text(1, y - 0.42, right, transform=transform, va="center", ha="right", color=colour, weight="bold")
 
 

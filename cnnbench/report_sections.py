@@ -65,7 +65,7 @@ def learning(named: Sequence[Named]) -> dict[str, Any]:
 
 def costs(named: Sequence[Named], metric: str, scale: Scale) -> list[dict[str, Any]]:
     """For every cost that is known: a figure of the metric against it, and a row for each group."""
-    return [found for key, label, unit in COSTS if (found := cost(named, metric, scale, key, label, unit))]
+    return [found for key, label, unit in COSTS if key != metric and (found := cost(named, metric, scale, key, label, unit))]
 
 
 def cost(
@@ -131,9 +131,9 @@ def predictions(named: Sequence[Named], shown: Sequence[Group], folder: Path) ->
         if each.group is group and group.group_hash in whole
     ]
     return {
-        "runs": len(answers),
+        "runs": plural(len(answers), "run"),
         "images": len(reference.labels),
-        "hardest": [(i, label, round(share * len(answers)), answer) for i, label, share, answer in hard],
+        "hardest": [(i, label, f"{round(share * len(answers))} of {len(answers)}", answer) for i, label, share, answer in hard],
         "matrices": matrices,
         "left_out": left_out,
     }
