@@ -39,7 +39,7 @@ VERDICT_COLOURS = {"helps": BLUE, "hurts": VERMILLION}
 WIDE, NARROW = 420, 380  # px
 NAME_HEIGHT = 0.06  # of the plot's height
 MOST_DRAWN_CLASSES, MOST_COUNTED_CLASSES = 30, 12
-STYLE = {
+STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "cnnbench",
     "text.parse_math": False,
@@ -105,6 +105,8 @@ def learning_curves(series: Sequence[Series], *, ylabel: str, scale: float = 1.0
 
     The height fits what comes after the first fifth of the epochs, which would press the rest flat.
     """
+    from matplotlib.ticker import MaxNLocator
+
     shown: list[float] = []
     with _figure(NARROW, 280) as (figure, axes):
         for place, _, curve in series:
@@ -118,7 +120,7 @@ def learning_curves(series: Sequence[Series], *, ylabel: str, scale: float = 1.0
             shown += [(mean - spread)[later].min(), (mean + spread)[later].max()]
         room = 0.05 * (max(shown) - min(shown)) or 0.5
         axes.set(xlabel="epoch", ylabel=ylabel, ylim=(min(shown) - room, max(shown) + room))
-        axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
+        axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True, min_n_ticks=1))
         axes.grid(color=GREY, alpha=0.3, linewidth=0.5)
         _name_ends(axes, [(each, each.curve.mean[-1] * scale) for each in series])
         return _svg(figure)
@@ -145,7 +147,7 @@ def _name_ends(axes: "Axes", ends: Sequence[tuple[Series, float]]) -> None:
 
 
 def pareto(points: Sequence[Point], *, xlabel: str, ylabel: str) -> str:
-    """Quality against cost, and the front of the points that nothing beats as steps; a dominated one is hollow and pale."""
+    """Quality against cost, and the front of the points that nothing beats as steps; a dominated one is hollow."""
     from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
     with _figure(NARROW, 290) as (figure, axes):
@@ -158,13 +160,11 @@ def pareto(points: Sequence[Point], *, xlabel: str, ylabel: str) -> str:
         front = sorted((point.cost, point.quality) for point in points if not point.dominated)
         axes.plot(*zip(*front, strict=True), drawstyle="steps-post", color=GREY, linewidth=1, linestyle=(0, (4, 2)))
         for point in points:
-            pale = {"alpha": 0.55} if point.dominated else {}
-            colour = GREY if point.dominated else BLUE
-            bars = {"xerr": _bar(point.cost, point.cost_interval), "yerr": _bar(point.quality, point.quality_interval)}
-            face = "none" if point.dominated else colour
-            axes.errorbar(point.cost, point.quality, **bars, fmt="o", color=colour, mfc=face, elinewidth=1, **pale)
-            place = {"xytext": (6, 5), "textcoords": "offset points"}
-            axes.annotate(visible(point.name), (point.cost, point.quality), **place, alpha=pale.get("alpha", 1.0))
+            colour, face, alpha = (GREY, "none", 0.55) if point.dominated else (BLUE, BLUE, 1.0)
+            style: dict[str, Any] = {"fmt": "o", "color": colour, "mfc": face, "elinewidth": 1, "alpha": alpha}
+            x, y = point.cost, point.quality
+            axes.errorbar(x, y, xerr=_bar(x, point.cost_interval), yerr=_bar(y, point.quality_interval), **style)
+            axes.annotate(visible(point.name), (x, y), (6, 5), textcoords="offset points", color=colour)
         axes.margins(0.12)
         axes.set(xlabel=xlabel, ylabel=ylabel)
         axes.grid(color=GREY, alpha=0.3, linewidth=0.5)

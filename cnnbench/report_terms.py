@@ -42,7 +42,7 @@ def without(label: str, common: Sequence[str]) -> str:
 
 @dataclass(frozen=True)
 class Scale:
-    """How a metric is written: fractions as percentages, their differences in points; `sign` is -1 if less is better."""
+    """How a metric is written: fractions as percentages, their differences in points; `sign`: -1 if less is better."""
 
     name: str
     factor: float
