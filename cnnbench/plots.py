@@ -119,7 +119,7 @@ def learning_curves(series: Sequence[Series], *, ylabel: str, scale: float = 1.0
             later = slice(len(mean) // 5, None)
             shown += [(mean - spread)[later].min(), (mean + spread)[later].max()]
         room = 0.05 * (max(shown) - min(shown)) or 0.5
-        axes.set(xlabel="epoch", ylabel=ylabel, ylim=(min(shown) - room, max(shown) + room))
+        axes.set(xlabel="epoch", ylabel=visible(ylabel), ylim=(min(shown) - room, max(shown) + room))
         axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True, min_n_ticks=1))
         axes.grid(color=GREY, alpha=0.3, linewidth=0.5)
         _name_ends(axes, [(each, each.curve.mean[-1] * scale) for each in series])
@@ -166,7 +166,7 @@ def pareto(points: Sequence[Point], *, xlabel: str, ylabel: str) -> str:
             axes.errorbar(x, y, xerr=_bar(x, point.cost_interval), yerr=_bar(y, point.quality_interval), **style)
             axes.annotate(visible(point.name), (x, y), (6, 5), textcoords="offset points", color=colour)
         axes.margins(0.12)
-        axes.set(xlabel=xlabel, ylabel=ylabel)
+        axes.set(xlabel=visible(xlabel), ylabel=visible(ylabel))
         axes.grid(color=GREY, alpha=0.3, linewidth=0.5)
         return _svg(figure)
 
@@ -219,7 +219,7 @@ def _row_text(axes: "Axes", y: int, left: str, right: str, colour: str) -> None:
 
 
 def _finish_rows(axes: "Axes", count: int, xlabel: str) -> None:
-    axes.set(ylim=(count - 0.5, -0.75), yticks=(), xlabel=xlabel)
+    axes.set(ylim=(count - 0.5, -0.75), yticks=(), xlabel=visible(xlabel))
     axes.spines["left"].set_visible(False)
     axes.grid(axis="x", color=GREY, alpha=0.3, linewidth=0.5)
 

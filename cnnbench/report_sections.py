@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cnnbench import plots
 from cnnbench.curves import mean_curve
@@ -106,30 +105,26 @@ def gaps(named: Sequence[Named]) -> str | None:
     return plots.gap(rows, xlabel="training minus validation accuracy, points") if rows else None
 
 
-def predictions(named: Sequence[Named], shown: Sequence[Group], folder: Path) -> dict[str, Any] | None:
-    """Hardest images over all runs, and the confusions of the ensembles of the groups `shown`; None without files."""
-    answers: list[NDArray[np.int64]] = []
-    whole: dict[int, list[Predictions]] = {}
-    left_out: list[str] = []
-    reference: Predictions | None = None
-    for each, run in ((named_group, run) for named_group in named for run in named_group.group.runs):
-        found = load_predictions(run.path)
-        reference = reference or found
-        if found is None or reference is None or not found.fits(reference):
-            why = "missing or damaged" if found is None else "of other test images"
+def predictions(named: Sequence[Named], shown: Sequence[Group], folder: Path) -> dict[str, Any]:
+    """Hardest images over all runs, the confusions of the ensembles of the groups `shown`, and what is left out."""
+    found = [(each, run, load_predictions(run.path)) for each in named for run in each.group.runs]
+    first = next((saved for _, _, saved in found if saved), None)
+    whole: dict[int, list[Predictions]] = {each.number: [] for each in named}
+    left_out = []
+    for each, run, saved in found:
+        if first and saved and saved.fits(first):
+            whole[each.number].append(saved)
+        else:
+            why = "of other test images" if saved else "missing or damaged"
             left_out.append(f"{relative(run.path, folder)}: predictions.npz is {why}")
-            continue
-        answers.append(found.predicted)
-        if each.group in shown:
-            whole.setdefault(each.number, []).append(found)
-    if reference is None:
-        return None
-    hard = hardest(answers, reference.labels, HARDEST)
+    answers = [saved.predicted for runs in whole.values() for saved in runs]
+    hard = hardest(answers, first.labels, HARDEST) if first else []
+    matrices = [each for each in named if each.group in shown and whole[each.number]]
     return {
         "runs": plural(len(answers), "run"),
-        "images": len(reference.labels),
+        "images": len(first.labels) if first else 0,
         "hardest": [(*row[:2], f"{round(row.wrong_share * len(answers))} of {len(answers)}", row[3]) for row in hard],
-        "matrices": [describe_ensemble(each, whole[each.number]) for each in named if each.number in whole],
+        "matrices": [describe_ensemble(each, whole[each.number]) for each in matrices],
         "left_out": left_out,
     }
 
