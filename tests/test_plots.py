@@ -10,7 +10,13 @@ import pytest
 from cnnbench import plots
 from cnnbench.curves import Curve
 
-HOSTILE = ["</script><img src=x onerror=alert(1)>", "$\\frac{1}{0}$ & $x", "\x1b[31m\u202e", 'a" onload="b', "]]><!-- -->"]
+HOSTILE = [
+    "</script><img src=x onerror=alert(1)>",
+    "$\\frac{1}{0}$ & $x",
+    "\x1b[31m\u202e",
+    'a" onload="b',
+    "]]><!-- -->",
+]
 CURVE = Curve(np.arange(1, 4), np.array([0.5, 0.7, 0.8]), np.array([0.1, 0.1, 0.1]))
 POINT = plots.Point("1", 10.0, (9.0, 11.0), 90.0, (89.0, 91.0), False)
 
