@@ -20,6 +20,7 @@ VERBS = {
     "predict": ("cnnbench.predict", "main", "class probabilities of image files"),
     "compare": ("cnnbench.compare", "main", "which techniques helped, by how much, and is it sure"),
     "bench": ("cnnbench.bench", "main", "throughput, latency and memory of models in every device policy"),
+    "report": ("cnnbench.report", "main", "one offline HTML file of verdicts, curves and costs"),
     "list": ("cnnbench.listing", "main", "what can be chosen, one line each"),
     "doctor": ("cnnbench.doctor", "main", "this machine, and which precision is fastest on it"),
     "data": ("cnnbench.data_report", "main", "prepare, check and describe data sets"),

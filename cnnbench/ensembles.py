@@ -15,6 +15,9 @@ from cnnbench.runs import PREDICTIONS
 Classes = NDArray[np.int64]
 MAX_BYTES = 2_000_000_000  # of logits, unpacked: more is not what a run saves, but a bomb
 
+LARGEST = float(np.finfo(np.float16).max)  # what overflowed to infinity when it was saved
+UNREADABLE = (OSError, ValueError, KeyError, EOFError, MemoryError, RuntimeError, zipfile.BadZipFile, zlib.error)
+
 
 @dataclass(frozen=True)
 class Predictions:
@@ -43,10 +46,13 @@ def load_predictions(run: Path) -> Predictions | None:
             logits, labels = saved["logits"], saved["labels"]
             if logits.ndim != 2 or logits.dtype.kind != "f" or labels.dtype.kind not in "iu":
                 return None
-            if labels.shape != logits.shape[:1] or not logits.size:
+            if labels.shape != logits.shape[:1] or not logits.size or np.isnan(logits).any():
                 return None
-            return Predictions(logits.astype(np.float32), labels.astype(np.int64))
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
+            if not 0 <= labels.min() <= labels.max() < logits.shape[1]:
+                return None
+            logits = np.clip(logits.astype(np.float32), -LARGEST, LARGEST)
+            return Predictions(logits, labels.astype(np.int64))
+    except UNREADABLE:
         return None
 
 

@@ -28,14 +28,14 @@ LAYERS = [
     "pareto labels interval_bars",
     "runs checkpoint device data models augment losses optimizers schedules regularizers pruning",
     "config data.batches groups ensembles",
-    "test_time inference verdicts same_data predictions comparison_screen",
-    "loop screen policies peak",
-    "assemble recorder results",
+    "test_time inference verdicts same_data predictions comparison_screen curves",
+    "loop screen policies peak plots report_terms",
+    "assemble recorder results report_verdicts report_sections",
     "contest",
     "advisor",
     "train trained overrides contender",
     "app",
-    "data_report evaluate predict resume listing compare",
+    "data_report evaluate predict resume listing compare report",
     "doctor",
     "measure",
     "bench",
@@ -169,6 +169,7 @@ WITHOUT_TORCH = {
     "train --cfg job": "run(['train', '--cfg', 'job'])",
     "bench --help": "run(['bench', '--help'])",
     "compare --help": "run(['compare', '--help'])",
+    "report --help": "run(['report', '--help'])",
     "completion": "run(['-sc', 'query=bash'])",
     "an unknown verb": "run(['trian']) - 2",
     "reading runs": "__import__('cnnbench.runs').runs.new_run_id() == ''",
@@ -177,7 +178,7 @@ WITHOUT_TORCH = {
 
 @pytest.mark.parametrize("code", WITHOUT_TORCH.values(), ids=WITHOUT_TORCH)
 def test_what_needs_no_torch_does_not_wait_for_it(code, tmp_path):
-    heavy = "[m for m in ('torch', 'torchvision', 'sklearn', 'scipy', 'pandas') if m in sys.modules]"
+    heavy = "[m for m in ('torch', 'torchvision', 'sklearn', 'scipy', 'matplotlib', 'pandas') if m in sys.modules]"
     script = f"""
 import sys
 from cnnbench.cli import run

@@ -38,6 +38,9 @@ def write_objects(path):
         lambda path: np.savez(path, logits=np.zeros((3, 3)), labels=LABELS),
         lambda path: np.savez(path, logits=np.zeros(4), labels=LABELS),
         lambda path: np.savez(path, logits=np.zeros((4, 3), dtype=int), labels=LABELS),
+        lambda path: np.savez(path, logits=np.full((4, 3), np.nan), labels=LABELS),
+        lambda path: np.savez(path, logits=np.zeros((4, 3)), labels=LABELS - 1),
+        lambda path: np.savez(path, logits=np.zeros((4, 3)), labels=LABELS + 1),
         write_objects,
     ],
 )
@@ -46,6 +49,14 @@ def test_predictions_that_are_damaged_are_none(tmp_path, damage):
     save_predictions(run, logits_for(0, 1, 1, 2), LABELS)
     damage(run / "predictions.npz")
     assert load_predictions(run) is None
+
+
+def test_a_logit_that_overflowed_when_it_was_saved_is_the_largest(tmp_path):
+    run = make_run(tmp_path / "a")
+    save_predictions(run, np.array([[np.inf, 0], [0, -np.inf]]), np.array([0, 0]))
+    saved = load_predictions(run)
+    assert saved.logits.tolist() == [[65504, 0], [0, -65504]]
+    assert ensemble([saved])[0].tolist() == [1, 0]
 
 
 def test_an_ensemble_is_the_mean_of_probabilities():
