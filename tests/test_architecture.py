@@ -24,7 +24,7 @@ TREES = {
 # A unit is a module or a whole package. It imports from the layers above it in this list, never from its neighbours.
 LAYERS = [
     "errors",
-    "seeds callback lookup console disk conf environment arguments memory signals stopwatch load muon",
+    "seeds callback lookup console disk conf environment arguments memory signals stopwatch statistics load muon",
     "labels runs checkpoint device data models augment losses optimizers schedules regularizers pruning",
     "config data.batches groups",
     "test_time inference verdicts same_data",
