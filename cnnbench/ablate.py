@@ -73,11 +73,12 @@ def own_settings(texts: Sequence[str]) -> tuple[Settings, list[str]]:
     names = [field.name for field in fields(Settings)]
     own = [text for text in texts if text.partition("=")[0] in names and "=" in text]
     values: dict[str, Any] = {}
-    try:
-        for override in OverridesParser.create().parse_overrides(own):
-            values[override.key_or_group] = override.input_line if override.is_sweep_override() else override.value()
-    except HydraException as error:
-        raise ConfigError(first_line(error)) from None
+    for text in own:
+        try:
+            override = OverridesParser.create().parse_override(text)
+        except HydraException as error:
+            raise ConfigError(f"{text}: cannot be read as KEY=VALUE ({first_line(error)})") from None
+        values[override.key_or_group] = text if override.is_sweep_override() else override.value()
     findings = check_values(asdict(Settings()) | values, get_type_hints(Settings, include_extras=True), "")
     if findings:
         raise ConfigError(*findings)
@@ -122,7 +123,8 @@ def show(folder: Path, settings: Settings, *, as_json: bool, as_markdown: bool) 
         )
         return
     if as_markdown:
-        say_exactly(markdown(columns, rows))
+        for line in markdown(columns, rows):
+            say_exactly(line)
         return
     what = (
         "of each technique, with all others" if plan.mode == "leave_one" else "of each technique, added to the baseline"

@@ -61,6 +61,7 @@ def plan_runs(settings: Settings, overrides: Sequence[str], config_dir: str | No
     refuse_mistakes(combine([*ablation.baseline, *ours], []), config_dir)
     variants = make_variants(ablation, settings.mode, ours)
     configs = compose_all(variants, config_dir)
+    compose(hydras, config_dir)  # which finds a launcher that is not there
     hashes = {name: group_hash(config.as_dict()) for name, config in configs.items()}
     refuse_equal(hashes)
     new = Plan(
@@ -93,7 +94,7 @@ def split_overrides(overrides: Sequence[str]) -> tuple[list[str], list[str]]:
     findings = [
         f"{text}: ablate chooses this; of Hydra's own keys it takes hydra.sweep.dir and hydra/launcher"
         for text in hydras
-        if not text.lstrip("+").startswith(allowed)
+        if not text.startswith(allowed)
     ]
     findings += [
         f"{text}: ablate runs every variant with seeds 0, 1, ...; say how many with seeds=N"
