@@ -2,7 +2,7 @@
 
 from argparse import RawDescriptionHelpFormatter
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -15,7 +15,7 @@ from cnnbench.ablation_runs import Planned, Settings, plan_runs, train
 from cnnbench.arguments import Parser
 from cnnbench.console import confirm, note, people_on_stderr, say, say_exactly, say_json, show_table
 from cnnbench.effects import describe, fewest_seeds, markdown, measure_effects, read_groups, scale, table
-from cnnbench.errors import ConfigError, SweepError
+from cnnbench.errors import ConfigError, DataError, SweepError
 from cnnbench.lookup import check_values
 from cnnbench.overrides import first_line
 
@@ -27,7 +27,7 @@ with the time it will take. Called again with the same hydra.sweep.dir it goes o
 its own keys, with their defaults:
   ablation=articles        a file of conf/ablation: a baseline and techniques (`cnnbench list ablation`)
   mode=add_one             add_one: the baseline with each | leave_one: all but each | pairs: also with every two
-  seeds=6                  how many: seeds 0, 1, ...; six is the fewest that can decide anything
+  seeds=6                  how many: 0, 1, ...; one comparison needs six to decide anything, 16 need ten
   techniques=[A,B]         only these of the file
   metric=test_accuracy     a number of summary.json
   margin=0.002             differences below it have no practical effect
@@ -59,7 +59,8 @@ def main(arguments: Sequence[str]) -> None:
             if planned.jobs and not options.yes and not confirm("start?"):
                 return
             failures = train(planned)
-    show(folder, settings, as_json=options.json, as_markdown=options.markdown)
+    with suppress(DataError) if failures else nullcontext():  # where all have failed there is nothing to show
+        show(folder, settings, as_json=options.json, as_markdown=options.markdown)
     if failures:
         raise SweepError(*(f"{folder / name}: {reason}" for name, reason in failures.items()))
 
@@ -87,27 +88,33 @@ def own_settings(texts: Sequence[str]) -> tuple[Settings, list[str]]:
 
 def show_plan(planned: Planned) -> None:
     """What will be trained, how long that takes, and whether so many seeds can decide anything."""
-    plan, jobs = planned.plan, planned.jobs
-    first = next(iter(plan.variants.values()))
-    say(f"all runs: {' '.join(first.overrides)}\n")
-    rows = []
-    for name, variant in plan.variants.items():
-        runs = sum(job.variant == name for job in jobs)
-        differing = [text for text in variant.overrides if text not in first.overrides]
-        time = f"{planned.seconds[name]:,.0f} s" if runs else ""
-        rows.append((name, " ".join(differing), str(runs), time))
-    show_table(("variant", "overrides of its own", "runs", "a run"), rows)
+    plan, jobs, seconds = planned.plan, planned.jobs, planned.seconds
+    (name, first), *others = plan.variants.items()
+    say(f"{name}: {' '.join(first.overrides)}\n")
+    rows = [(name, "", *cost(name, planned))]
+    for name, variant in others:
+        differing = sorted({*variant.techniques} ^ {*first.techniques}, key=list(plan.techniques).index)
+        rows.append((name, " ".join(text for t in differing for text in plan.techniques[t]), *cost(name, planned)))
+    show_table(("variant", "left out" if plan.mode == "leave_one" else "added", "runs", "a run"), rows)
     say()
     if done := planned.wanted - len(jobs):
         say(f"{done} of {planned.wanted} done already")
-    minutes = round(sum(planned.seconds[job.variant] for job in jobs) / 60)
+    if not jobs:
+        return
+    minutes = round(sum(seconds[job.variant] for job in jobs) / 60)
     say(f"{len(jobs)} runs, about {minutes // 60}:{minutes % 60:02d} hours one after the other, into {planned.folder}")
-    needed = fewest_seeds(len(plan.variants) - 1)
+    needed = fewest_seeds(len(others))
     if len(plan.seeds) < needed:
         note(
-            f"{len(plan.seeds)} seeds cannot show that a technique helps or hurts: compared {len(plan.variants) - 1} "
-            f"times, a difference needs {needed} (seeds={needed}) or fewer techniques"
+            f"seeds={len(plan.seeds)}: too few to show that a technique helps or hurts; with {len(others)} comparisons "
+            f"it takes seeds={needed}, or fewer techniques"
         )
+
+
+def cost(name: str, planned: Planned) -> tuple[str, str]:
+    """How many runs of a variant there are to do, and how long one takes."""
+    runs = sum(job.variant == name for job in planned.jobs)
+    return str(runs), f"{planned.seconds[name]:,.0f} s" if runs else ""
 
 
 def show(folder: Path, settings: Settings, *, as_json: bool, as_markdown: bool) -> None:

@@ -65,7 +65,7 @@ def measure_effects(plan: Plan, groups: Mapping[str, Group], metric: str, margin
     """The effect of each technique in the plan's order; a positive difference is a gain where more is better."""
     compared = contrasts(plan)
     differences = differences_of([paired_by_seed(groups[b], groups[a], metric) for a, b in compared.values()])
-    interactions = differences_of([beyond_the_sum(plan, groups, name, metric) for name in compared])
+    interactions = differences_of([beyond_the_sum(plan, groups, variant, metric) for variant, _ in compared.values()])
     adjusted = holm([difference.p_value if difference else None for difference in differences])
     higher = higher_is_better(metric)
     return [
@@ -95,12 +95,12 @@ def differences_of(rows: Sequence[Sequence[float]]) -> list[PairedDifference | N
     return [next(tested) if row else None for row in rows]
 
 
-def beyond_the_sum(plan: Plan, groups: Mapping[str, Group], pair: str, metric: str) -> list[float]:
-    """Of two techniques, by seed: both - first - second + baseline. Empty for a single one."""
-    techniques = plan.variants[pair].techniques
+def beyond_the_sum(plan: Plan, groups: Mapping[str, Group], variant: str, metric: str) -> list[float]:
+    """Of a variant with two techniques beside the baseline, by seed: both - first - second + baseline."""
+    techniques = plan.variants[variant].techniques
     if plan.mode != "pairs" or len(techniques) != 2:
         return []
-    names = (pair, *techniques, BASELINE)
+    names = (variant, *techniques, BASELINE)
     both, first, second, neither = ({run.seed: run.summary[metric] for run in groups[name].runs} for name in names)
     shared = both.keys() & first.keys() & second.keys() & neither.keys()
     return [both[seed] - first[seed] - second[seed] + neither[seed] for seed in sorted(shared)]
@@ -133,10 +133,10 @@ def describe(plan: Plan, effects: Sequence[Effect], metric: str, margin: float) 
 def table(effects: Sequence[Effect], metric: str) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """Columns and rows in words. Fractions, as accuracies, are in points; times are those without the technique's."""
     paired = any(effect.interaction for effect in effects)
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for effect in effects:
         difference = effect.difference
-        row = (
+        row: tuple[str, ...] = (
             effect.technique,
             str(difference.n_pairs if difference else 0),
             write(difference.mean, metric) if difference else "",
@@ -149,7 +149,7 @@ def table(effects: Sequence[Effect], metric: str) -> tuple[tuple[str, ...], list
         beyond = effect.interaction
         cell = f"{write(beyond.mean, metric)} {write_interval(beyond, metric)}" if beyond else ""
         rows.append((*row, cell) if paired else row)
-    return (*COLUMNS, INTERACTION) if paired else COLUMNS, rows
+    return (*COLUMNS, *([INTERACTION] if paired else [])), rows
 
 
 def write_interval(difference: PairedDifference | None, metric: str) -> str:
