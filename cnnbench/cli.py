@@ -21,6 +21,7 @@ VERBS = {
     "ablate": ("cnnbench.ablate", "main", "the effect of each technique, measured over seeds"),
     "plan": ("cnnbench.plan", "main", "how many seeds a difference needs, and what that costs"),
     "bench": ("cnnbench.bench", "main", "throughput, latency and memory of models in every device policy"),
+    "report": ("cnnbench.report", "main", "one offline HTML file of verdicts, curves and costs"),
     "list": ("cnnbench.listing", "main", "what can be chosen, one line each"),
     "doctor": ("cnnbench.doctor", "main", "this machine, and which precision is fastest on it"),
     "data": ("cnnbench.data_report", "main", "prepare, check and describe data sets"),

@@ -24,17 +24,17 @@ TREES = {
 # A unit is a module or a whole package. It imports from the layers above it in this list, never from its neighbours.
 LAYERS = [
     "errors",
-    "seeds callback lookup console disk conf environment arguments memory signals stopwatch statistics load muon",
+    "seeds callback lookup console disk conf environment arguments memory signals stopwatch statistics load muon pareto",
     "labels runs checkpoint device data models augment losses optimizers schedules regularizers pruning",
-    "config data.batches groups",
-    "test_time inference verdicts same_data ablation",
-    "loop screen policies peak ablation_folder plan",
-    "assemble recorder results effects",
+    "config data.batches groups ensembles",
+    "test_time inference verdicts same_data curves ablation",
+    "loop screen policies peak plots report_terms ablation_folder plan",
+    "assemble recorder results report_verdicts report_sections effects",
     "contest",
     "advisor",
     "train trained overrides contender",
     "app duration",
-    "data_report evaluate predict resume listing ablation_runs",
+    "data_report evaluate predict resume listing report ablation_runs",
     "doctor ablate",
     "measure",
     "bench",
@@ -167,6 +167,7 @@ WITHOUT_TORCH = {
     "train --help": "run(['train', '--help'])",
     "train --cfg job": "run(['train', '--cfg', 'job'])",
     "bench --help": "run(['bench', '--help'])",
+    "report --help": "run(['report', '--help'])",
     "completion": "run(['-sc', 'query=bash'])",
     "an unknown verb": "run(['trian']) - 2",
     "reading runs": "__import__('cnnbench.runs').runs.new_run_id() == ''",
@@ -175,7 +176,7 @@ WITHOUT_TORCH = {
 
 @pytest.mark.parametrize("code", WITHOUT_TORCH.values(), ids=WITHOUT_TORCH)
 def test_what_needs_no_torch_does_not_wait_for_it(code, tmp_path):
-    heavy = "[m for m in ('torch', 'torchvision', 'sklearn', 'scipy', 'pandas') if m in sys.modules]"
+    heavy = "[m for m in ('torch', 'torchvision', 'sklearn', 'scipy', 'matplotlib', 'pandas') if m in sys.modules]"
     script = f"""
 import sys
 from cnnbench.cli import run
