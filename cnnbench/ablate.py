@@ -14,11 +14,13 @@ from cnnbench.ablation_folder import all_jobs, read_plan, unfinished, why_not_do
 from cnnbench.ablation_runs import Planned, Settings, plan_runs, train
 from cnnbench.arguments import Parser
 from cnnbench.console import confirm, note, people_on_stderr, say, say_exactly, say_json, show_table
-from cnnbench.effects import describe, fewest_seeds, markdown, measure_effects, read_groups, scale, table
+from cnnbench.disk import write_atomically
+from cnnbench.effects import describe, draw, fewest_seeds, markdown, measure_effects, read_groups, scale, table
 from cnnbench.errors import ConfigError, DataError, SweepError
 from cnnbench.lookup import check_values
 from cnnbench.overrides import first_line
 
+FIGURE = "forest.svg"
 DESCRIPTION = """
 Trains a baseline with and without each technique, over seeds, and shows what each technique changes: the difference
 with its 95 % interval, Holm's p, a verdict, and what it costs in training time and latency. First the plan is shown,
@@ -118,10 +120,11 @@ def cost(name: str, planned: Planned) -> tuple[str, str]:
 
 
 def show(folder: Path, settings: Settings, *, as_json: bool, as_markdown: bool) -> None:
-    """The effects that the runs in the folder show, as the document asked for."""
+    """The effects that the runs in the folder show, in the form asked for; draws them into the folder too."""
     plan = read_plan(folder)
     groups = read_groups(folder, plan, settings.metric)
     effects = measure_effects(plan, groups, settings.metric, settings.margin)
+    write_atomically(folder / FIGURE, draw(effects, settings.metric, settings.margin).encode())
     columns, rows = table(effects, settings.metric)
     missing = why_not_done(folder, unfinished(folder, plan))
     if as_json:
@@ -138,6 +141,7 @@ def show(folder: Path, settings: Settings, *, as_json: bool, as_markdown: bool) 
     )
     say(f"\nEffect on {settings.metric} {what}{' (points)' if scale(settings.metric) == 100 else ''}:\n")
     show_table(columns, rows)
-    say(f"\nablation: {folder}")
+    say(f"\nfigure: {folder / FIGURE}")
+    say_exactly(f"ablation: {folder}")
     if missing:
         note(f"{len(missing)} of {len(all_jobs(plan))} runs are not finished and do not count")

@@ -1,6 +1,7 @@
 """The effect of each technique, from the run folders of an ablation: accuracy, training time and latency."""
 
 import itertools
+import math
 import statistics as plain
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -11,6 +12,7 @@ from cnnbench.ablation import ALL, BASELINE
 from cnnbench.ablation_folder import Plan
 from cnnbench.errors import DataError
 from cnnbench.groups import Group, Run, read_run
+from cnnbench.plots import ForestRow, forest
 from cnnbench.statistics import ALPHA, PairedDifference, Verdict, holm, p_floor_of, paired_differences, verdict
 from cnnbench.verdicts import higher_is_better, paired_by_seed
 
@@ -150,6 +152,26 @@ def table(effects: Sequence[Effect], metric: str) -> tuple[tuple[str, ...], list
         cell = f"{write(beyond.mean, metric)} {write_interval(beyond, metric)}" if beyond else ""
         rows.append((*row, cell) if paired else row)
     return (*COLUMNS, *([INTERACTION] if paired else [])), rows
+
+
+def draw(effects: Sequence[Effect], metric: str, margin: float) -> str:
+    """The differences and their intervals as a figure, SVG."""
+    factor = scale(metric)
+    rows = [
+        ForestRow(
+            effect.technique,
+            effect.difference.mean * factor if effect.difference else math.nan,
+            scaled(effect.difference.ci95, factor) if effect.difference else None,
+            effect.verdict,
+        )
+        for effect in effects
+    ]
+    return forest(rows, margin=margin * factor, xlabel=f"{metric}{', points' if factor == 100 else ''}")
+
+
+def scaled(interval: tuple[float, float] | None, factor: float) -> tuple[float, float] | None:
+    """The interval of `factor` times the quantity."""
+    return (interval[0] * factor, interval[1] * factor) if interval else None
 
 
 def write_interval(difference: PairedDifference | None, metric: str) -> str:

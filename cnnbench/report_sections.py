@@ -65,12 +65,12 @@ def learning(named: Sequence[Named]) -> dict[str, Any]:
 
 def costs(named: Sequence[Named], metric: str, scale: Scale) -> list[dict[str, Any]]:
     """For every cost that is known: a figure of the metric against it, and a row for each group."""
-    return [found for key, label, unit in COSTS if key != metric and (found := cost(named, metric, scale, key, label, unit))]
+    return [
+        found for key, label, unit in COSTS if key != metric and (found := cost(named, metric, scale, key, label, unit))
+    ]
 
 
-def cost(
-    named: Sequence[Named], metric: str, scale: Scale, key: str, label: str, unit: float
-) -> dict[str, Any] | None:
+def cost(named: Sequence[Named], metric: str, scale: Scale, key: str, label: str, unit: float) -> dict[str, Any] | None:
     """The mean metric against the median cost; None where no group has this cost, no figure where all have the same."""
     known = [each for each in named if each.group.numbers(key)]
     if not known:
@@ -133,7 +133,9 @@ def predictions(named: Sequence[Named], shown: Sequence[Group], folder: Path) ->
     return {
         "runs": plural(len(answers), "run"),
         "images": len(reference.labels),
-        "hardest": [(i, label, f"{round(share * len(answers))} of {len(answers)}", answer) for i, label, share, answer in hard],
+        "hardest": [
+            (i, label, f"{round(share * len(answers))} of {len(answers)}", answer) for i, label, share, answer in hard
+        ],
         "matrices": matrices,
         "left_out": left_out,
     }
