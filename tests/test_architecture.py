@@ -168,6 +168,8 @@ WITHOUT_TORCH = {
     "train --cfg job": "run(['train', '--cfg', 'job'])",
     "bench --help": "run(['bench', '--help'])",
     "report --help": "run(['report', '--help'])",
+    "ablate --help": "run(['ablate', '--help'])",
+    "plan --help": "run(['plan', '--help'])",
     "completion": "run(['-sc', 'query=bash'])",
     "an unknown verb": "run(['trian']) - 2",
     "reading runs": "__import__('cnnbench.runs').runs.new_run_id() == ''",
