@@ -74,7 +74,7 @@ def confirm(question: str) -> bool:
     """The answer of who sits at the terminal, no being the default; yes where nobody can be asked."""
     if not (sys.stdin.isatty() and _out.is_terminal):
         return True
-    return _out.input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
+    return _out.input(f"{question} [y/N] ", markup=False).strip().lower() in ("y", "yes")
 
 
 @contextmanager

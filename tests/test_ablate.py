@@ -53,10 +53,12 @@ def test_pairs_are_every_two_techniques_beside_each_alone():
         (["epochs=1", "epochs=2"], [["epochs=3"]], ["epochs=3"]),
         (["optimizer=sgd", "optimizer.nesterov=false"], [["optimizer=adam"]], ["optimizer=adam"]),
         (["optimizer=sgd"], [["optimizer.lr=1"], ["optimizer=adam"]], ["optimizer=adam"]),
-        (["regularization=[ema]"], [["regularization=l1"], ["regularization=[ema, l2]"]], ["regularization=[ema,l1,l2]"]),
+        (["augmentation=[flip]"], [["augmentation=cutout"], ["augmentation=[flip, rotate]"]],
+         ["augmentation=[flip,cutout,rotate]"]),
         (["augmentation=none"], [["augmentation=flip"]], ["augmentation=[flip]"]),
         (["regularization=[ema]", "regularization=[]"], [], ["regularization=[]"]),
-        (["regularization.ema.decay=0.9"], [["regularization=[ema]"]], ["regularization.ema.decay=0.9", "regularization=[ema]"]),
+        (["augmentation.flip.vertical=true"], [["augmentation=[flip]"]],
+         ["augmentation.flip.vertical=true", "augmentation=[flip]"]),
     ],
 )  # fmt: skip
 def test_later_overrides_win_choices_take_their_settings_along_and_lists_add_up(shared, techniques, expected):

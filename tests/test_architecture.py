@@ -24,8 +24,8 @@ TREES = {
 # A unit is a module or a whole package. It imports from the layers above it in this list, never from its neighbours.
 LAYERS = [
     "errors",
-    "seeds callback lookup console disk conf environment arguments memory signals stopwatch statistics load muon pareto",
-    "labels runs checkpoint device data models augment losses optimizers schedules regularizers pruning",
+    "seeds callback lookup console disk conf environment arguments memory signals stopwatch statistics load muon",
+    "pareto labels runs checkpoint device data models augment losses optimizers schedules regularizers pruning",
     "config data.batches groups ensembles",
     "test_time inference verdicts same_data curves ablation",
     "loop screen policies peak plots report_terms ablation_folder plan",
