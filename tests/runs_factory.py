@@ -90,3 +90,5 @@ def sweep(folder, groups, seeds=range(6), **others):
 def adam(**values):
     """The settings of a group that uses adam."""
     return {"optimizer": {"name": "adam", **values}}
+
+
