@@ -11,18 +11,21 @@ from pathlib import Path
 from typing import NoReturn
 
 import hydra
+from hydra._internal.callbacks import Callbacks
 from hydra._internal.utils import get_args_parser
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
-from hydra.types import RunMode
+from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from cnnbench.conf import conf_folder
 from cnnbench.config import RunConfig, check_config
 from cnnbench.errors import ConfigError, DataError, DiskError, Interrupted, SweepError
-from cnnbench.overrides import compose_overrides, first_line, refuse_mistakes, to_plain
+from cnnbench.overrides import compose_overrides, first_line, refuse_mistakes, search_path, to_plain
 from cnnbench.runs import failed_runs, is_run, record_failure
 
 _errors: list[Exception] = []  # how the one job of this process ended
@@ -42,7 +45,7 @@ def train(arguments: Sequence[str]) -> None:
     if not options.shell_completion:
         looks = options.help or options.hydra_help or options.cfg or options.info  # these need no torch
         refuse_mistakes(options.overrides, options.config_dir, sweep=options.multirun, values=not looks)
-    sweep = _sweep_folder(options.overrides) if options.multirun else None
+    sweep = sweep_folder(options.overrides, "sweep") if options.multirun else None
     if sweep and any(map(is_run, sweep.glob("*"))):
         raise DataError(f"{sweep}: holds runs already; choose another folder with hydra.sweep.dir=PATH")
     chosen_here = [f"hydra.sweep.dir='{sweep}'"] if sweep and f"hydra.sweep.dir={sweep}" not in arguments else []
@@ -123,6 +126,34 @@ def hydra_main(composed: DictConfig) -> float | None:
         return float("nan")
 
 
+def run_jobs(jobs: Sequence[Sequence[str]], hydra_overrides: Sequence[str], config_dir: str | None = None) -> None:
+    """Runs each list of overrides as a job of a sweep, on the launcher that `hydra_overrides` choose.
+
+    A job that fails leaves a summary that says so, and the others run.
+
+    Raises:
+        ConfigError: `hydra_overrides` are wrong.
+        Interrupted: a signal stopped a job; those after it were not begun.
+    """
+    with hydra.initialize_config_dir(str(conf_folder()), job_name="cnnbench", version_base="1.3"):
+        ours = GlobalHydra.instance().hydra
+        assert ours is not None
+        overrides = [*hydra_overrides, *search_path(config_dir)]
+        try:
+            config = ours.compose_config("config", overrides, run_mode=RunMode.MULTIRUN, with_log_configuration=False)
+            context = HydraContext(config_loader=ours.config_loader, callbacks=Callbacks(config))
+            launcher = Plugins.instance().instantiate_launcher(
+                hydra_context=context, task_function=hydra_main.__wrapped__, config=config
+            )
+        except (HydraException, OmegaConfBaseException) as error:
+            raise ConfigError(first_line(error)) from None
+        try:
+            for job in launcher.launch(jobs, initial_job_idx=0):
+                _ = job.return_value  # raises what ended a job outside of `hydra_main`
+        except KeyboardInterrupt:
+            raise (_errors.pop() if _errors else KeyboardInterrupt) from None
+
+
 def refuse_code(arguments: Sequence[str]) -> None:
     """Refuses what would make Hydra import or unpickle something of the caller's choice.
 
@@ -135,9 +166,10 @@ def refuse_code(arguments: Sequence[str]) -> None:
         raise ConfigError(*(f"{argument}: refused, a config must not run code; leave it out" for argument in found))
 
 
-def _sweep_folder(overrides: Sequence[str]) -> Path:
+def sweep_folder(overrides: Sequence[str], kind: str) -> Path:
+    """What `hydra.sweep.dir` names; where it is not given outputs/<date>/<time>-<kind>-<4 hex>."""
     for override in OverridesParser.create().parse_overrides(list(overrides)):
         if override.key_or_group == "hydra.sweep.dir":
             return Path(OmegaConf.create([override.value()])[0])  # Hydra's own words in it, as ${now:%H}, resolved
     now = datetime.now()
-    return Path(f"outputs/{now:%Y-%m-%d}/{now:%H-%M-%S}-sweep-{secrets.token_hex(2)}")
+    return Path(f"outputs/{now:%Y-%m-%d}/{now:%H-%M-%S}-{kind}-{secrets.token_hex(2)}")

@@ -4,7 +4,8 @@ import json
 import os
 import sys
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
 from typing import Any
 
 from rich.console import Console
@@ -67,6 +68,27 @@ def report_error(findings: Iterable[str]) -> None:
     """Prints one `error:` line per finding on stderr."""
     for finding in findings:
         _err.print(Text(encodable(visible(f"error: {finding}"), _err.encoding), style="red"), soft_wrap=True)
+
+
+def confirm(question: str) -> bool:
+    """The answer of who sits at the terminal, no being the default; yes where nobody can be asked."""
+    if not (sys.stdin.isatty() and _out.is_terminal):
+        return True
+    return _out.input(f"{question} [y/N] ", markup=False).strip().lower() in ("y", "yes")
+
+
+@contextmanager
+def people_on_stderr() -> Iterator[None]:
+    """Sends what is said to people to stderr, also by processes begun meanwhile: stdout is for a document."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
 
 
 def show_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

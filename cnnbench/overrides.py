@@ -79,9 +79,13 @@ def every_job(overrides: Sequence[str], config_dir: str | None = None) -> list[l
 
 def compose_overrides(overrides: Sequence[str], config_dir: str | None = None) -> DictConfig:
     """What Hydra makes of the overrides; `config_dir` is a folder with groups of the user's own."""
-    added = [f"hydra.searchpath=['file://{Path(config_dir).absolute()}']"] if config_dir else []
     with hydra.initialize_config_dir(str(conf_folder()), version_base="1.3"):
-        return hydra.compose("config", [*overrides, *added])
+        return hydra.compose("config", [*overrides, *search_path(config_dir)])
+
+
+def search_path(config_dir: str | None) -> list[str]:
+    """The override that lets Hydra find the groups in `config_dir`."""
+    return [f"hydra.searchpath=['file://{Path(config_dir).absolute()}']"] if config_dir else []
 
 
 def to_plain(composed: DictConfig) -> dict[str, Any]:

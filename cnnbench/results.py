@@ -11,9 +11,16 @@ import torch
 from torch import nn
 
 from cnnbench.checkpoint import weights_sha256
+from cnnbench.data import ImageShape
+from cnnbench.data.batches import Normalize
+from cnnbench.device import Device
 from cnnbench.disk import write_atomically
+from cnnbench.inference import prepared
 from cnnbench.loop import Evaluation, Training
 from cnnbench.runs import PREDICTIONS, RunFolder, read_metrics
+from cnnbench.stopwatch import seconds_of
+
+WARM_UP, REPEATS, LATENCY_SECONDS = 5, 30, 0.3
 
 
 def describe_training(run: RunFolder, training: Training) -> dict[str, Any]:
@@ -38,6 +45,27 @@ def describe_model(model: nn.Module) -> dict[str, int]:
     nonzero = sum(int(torch.count_nonzero(parameter)) for parameter in model.parameters())
     size = sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
     return {"nonzero_parameters": nonzero, "model_bytes": size}
+
+
+def measure_latency(model: nn.Module, image_shape: ImageShape, normalize: Normalize, device: Device) -> float:
+    """Milliseconds of one forward pass of one image, the median of 30 after 5 to warm up, or of what 0.3 s allow.
+
+    In the form and precision that images are evaluated in, but not compiled; views of test-time augmentation are not
+    counted. Draws no random numbers.
+    """
+    ready = prepared(model, device)
+    images = normalize(torch.zeros(1, *image_shape, dtype=torch.uint8, device=device.torch_device))
+
+    @torch.inference_mode()
+    def forward() -> None:
+        with device.autocast():
+            ready(images)
+        device.synchronize()
+
+    times: list[float] = []
+    while len(times) < WARM_UP + REPEATS and sum(times) < LATENCY_SECONDS:
+        times.append(seconds_of(forward))
+    return 1000 * statistics.median(times[WARM_UP:] or times[-1:])
 
 
 def peak_memory_bytes(device: torch.device) -> int:

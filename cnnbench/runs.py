@@ -210,7 +210,7 @@ SUMMARY_KEYS = (
     "test_reads", "objective", "train_seconds", "total_seconds", "images_per_second", "parameters",
     "nonzero_parameters", "macs", "model_bytes", "peak_memory_bytes", "weights_sha256", "device", "precision",
     "memory_format", "compile", "threads", "target", "time_to_target",
-    "selected_epoch", "train_accuracy", "train_val_gap",
+    "selected_epoch", "train_accuracy", "train_val_gap", "latency_ms",
 )  # fmt: skip
 
 

@@ -33,7 +33,7 @@ from cnnbench.loop import evaluate, fit
 from cnnbench.memory import out_of_memory_named
 from cnnbench.models.describe import Description
 from cnnbench.recorder import Recorder
-from cnnbench.results import describe_model, describe_training, write_predictions
+from cnnbench.results import describe_model, describe_training, measure_latency, write_predictions
 from cnnbench.runs import LOG, RunFolder
 from cnnbench.screen import introduce, policy_line, show_results
 from cnnbench.seeds import generator
@@ -84,8 +84,9 @@ def run_experiment(
         run.update_summary(selected_epoch=epoch, **describe_model(selected))
         run.update_summary(**compare_with_training_images(selected, splits, config, batches.normalize, device))
         run.update_summary(**read_test_once(run, selected, splits, config, batches.normalize, device))
+        latency_ms = measure_latency(selected, splits.image_shape, batches.normalize, device)
         seconds = time.monotonic() - started + (run.summary["total_seconds"] or 0)
-        run.update_summary(status="finished", exit_code=0, total_seconds=seconds)
+        run.update_summary(status="finished", exit_code=0, latency_ms=latency_ms, total_seconds=seconds)
         show_results(run.summary)
     say_exactly(f"run: {path}")
     return run.summary

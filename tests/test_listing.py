@@ -41,7 +41,9 @@ def test_without_a_group_every_group_is_shown(capsys):
 
 
 def test_an_unknown_group_is_answered_with_the_closest():
-    with pytest.raises(ConfigError, match=r"modle: no such group; did you mean 'model'\? Choose from augmentation, "):
+    with pytest.raises(
+        ConfigError, match=r"modle: no such group; did you mean 'model'\? Choose from ablation, augmentation, "
+    ):
         listing.main(["modle"])
 
 

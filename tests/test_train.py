@@ -11,8 +11,12 @@ from torch import nn
 
 from cnnbench import lookup
 from cnnbench.app import compose
+from cnnbench.assemble import make_device, make_model
+from cnnbench.checkpoint import weights_sha256
+from cnnbench.data.batches import Normalize
 from cnnbench.lookup import PositiveInt
 from cnnbench.recorder import Recorder
+from cnnbench.results import LATENCY_SECONDS, measure_latency
 from cnnbench.train import run_experiment
 
 DESIGN_KEYS = {
@@ -20,7 +24,7 @@ DESIGN_KEYS = {
     "steps", "best_epoch", "best_val_accuracy", "test_accuracy", "test_top5_accuracy", "test_loss", "test_reads",
     "objective", "train_seconds", "total_seconds", "images_per_second", "parameters", "nonzero_parameters", "macs",
     "model_bytes", "peak_memory_bytes", "weights_sha256", "device", "precision", "memory_format", "compile", "threads",
-    "time_to_target", "target",
+    "time_to_target", "target", "latency_ms",
 }  # fmt: skip
 
 
@@ -212,3 +216,16 @@ def test_the_results_are_aligned_and_say_nothing_of_what_was_not_measured(train,
 def test_an_epoch_fits_a_terminal_of_80_columns(train):
     log = (train("run") / "train.log").read_text().splitlines()
     assert all(len(line.split("Z ", 1)[1]) <= 78 for line in log)
+
+
+def test_the_latency_is_measured_and_draws_no_random_numbers():
+    config = compose([*TINY])
+    device = make_device(config)
+    model = make_model(config, (1, 8, 8), 3)
+    normalize = Normalize(torch.tensor([0.5]), torch.tensor([0.25]), device)
+    before, weights = torch.get_rng_state(), weights_sha256(model.state_dict())
+    milliseconds = measure_latency(model, (1, 8, 8), normalize, device)
+    assert 0 < milliseconds < 1000 * LATENCY_SECONDS
+    assert torch.equal(torch.get_rng_state(), before)
+    assert weights_sha256(model.state_dict()) == weights
+    assert model.training
