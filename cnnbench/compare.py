@@ -7,18 +7,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from cnnbench.arguments import Parser
+from cnnbench.comparison import compare_folders, comparison_parser
 from cnnbench.comparison_screen import show
 from cnnbench.console import say_json
 from cnnbench.disk import write_atomically
-from cnnbench.errors import ConfigError
-from cnnbench.groups import Collection, Group, collect
+from cnnbench.groups import Collection, Group
 from cnnbench.labels import label_against
 from cnnbench.pareto import dominated
 from cnnbench.predictions import compare_predictions
-from cnnbench.same_data import refuse_different_data
 from cnnbench.statistics import mean_interval, median_with_misses
-from cnnbench.verdicts import Comparison, choose_baseline, compare_with, higher_is_better
+from cnnbench.verdicts import Comparison
+from cnnbench.wording import higher_is_better
 
 COSTS = ("train_seconds", "images_per_second", "latency_ms", "parameters", "nonzero_parameters", "macs", "model_bytes")
 FRONTS = ("train_seconds", "latency_ms", "macs", "model_bytes")  # accuracy against each of these
@@ -26,28 +25,17 @@ FRONTS = ("train_seconds", "latency_ms", "macs", "model_bytes")  # accuracy agai
 
 def main(arguments: Sequence[str]) -> None:
     """Prints a verdict for every group but the baseline, and what each group costs."""
-    parser = Parser(
+    parser = comparison_parser(
         "compare",
         "Groups the runs in and below the folders by everything but the seed, and compares each group with a baseline, "
         "paired by seed: mean difference with a 95 % interval (BCa bootstrap), exact sign-flip p with Holm's "
         "correction, and a verdict.",
     )
-    parser.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="run folders, or folders of them")
-    parser.add_argument("--baseline", metavar="GROUP", help="label or hash of a group; default: the one run first")
-    parser.add_argument("--metric", default="test_accuracy", help="a number of summary.json (default: test_accuracy)")
-    parser.add_argument(
-        "--margin", type=float, default=0.002, help="a difference below this has no practical effect (default: 0.002)"
-    )
     parser.add_argument("--predictions", action="store_true", help="also compare the saved test predictions")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     parser.add_argument("--csv", type=Path, metavar="FILE", help="write a row for each group")
     options = parser.parse_args(arguments)
-    if not options.margin >= 0 or options.margin == float("inf"):
-        raise ConfigError(f"--margin {options.margin}: should be a number of at least 0, as 0.002 for 0.2 points")
-    collection = collect(options.folders, options.metric)
-    refuse_different_data(collection.groups)
-    baseline = choose_baseline(collection.groups, options.baseline)
-    comparisons = compare_with(baseline, collection.groups, options.metric, options.margin)
+    collection, baseline, comparisons = compare_folders(options)
     document = describe(collection, comparisons, options.metric, options.margin)
     if options.predictions:
         document["predictions"] = compare_predictions(baseline, collection.groups)

@@ -6,8 +6,8 @@ from typing import Any
 from cnnbench.console import has_room, note, say, show_table
 from cnnbench.groups import count_reasons
 from cnnbench.interval_bars import draw_intervals
+from cnnbench.wording import Scale, plural
 
-PER_CENT = ("accuracy", "gap")  # the last word of the metrics that are fractions
 WIDE = 120  # characters: below, effect sizes and drawn intervals are left out
 Document = Mapping[str, Any]
 
@@ -16,7 +16,7 @@ def show(document: Document) -> None:
     """Verdicts with their intervals drawn, then costs, then what does not count."""
     groups, names = document["groups"], short_names(document)
     runs = sum(group["n"] for group in groups)
-    say(f"{document['metric']} of {counted(len(groups), 'group')}, {counted(runs, 'run')}\n")
+    say(f"{document['metric']} of {plural(len(groups), 'group')}, {plural(runs, 'run')}\n")
     show_verdicts(document, names)
     say("")
     show_costs(groups)
@@ -26,14 +26,9 @@ def show(document: Document) -> None:
         note(line)
 
 
-def counted(number: int, what: str) -> str:
-    """`1 run`, `2 runs`."""
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
-
-
 def show_verdicts(document: Document, names: Sequence[str]) -> None:
     """A row for each group: its mean, its difference from the baseline, and the verdict."""
-    unit = Unit(document["metric"])
+    scale = Scale.of(document["metric"])
     compared = {comparison["candidate"]: comparison for comparison in document["comparisons"]}
     rows = [compared.get(group["group_hash"], {}) for group in document["groups"]]
     bars = draw_intervals([row.get("mean_difference") for row in rows], [row.get("ci95") for row in rows])
@@ -41,8 +36,8 @@ def show_verdicts(document: Document, names: Sequence[str]) -> None:
         "",
         "group",
         "n",
-        f"mean ± sd{unit.of_values}",
-        f"difference{unit.of_differences}",
+        in_unit("mean ± sd", scale.unit),
+        in_unit("difference", scale.difference_unit),
         "p (Holm)",
         "verdict",
     ]
@@ -51,8 +46,8 @@ def show_verdicts(document: Document, names: Sequence[str]) -> None:
             number,
             name,
             group["n"],
-            unit.spread(group["mean"], group["sd"]),
-            *(judged(row, unit) if row else ("", "", "baseline")),
+            spread(group["mean"], group["sd"], scale),
+            *(judged(row, scale) if row else ("", "", "baseline")),
         ]
         for number, (group, name, row) in enumerate(zip(document["groups"], names, rows, strict=True))
     ]
@@ -69,42 +64,31 @@ def short_names(document: Document) -> list[str]:
     return [compared.get(group["group_hash"], group["label"]) for group in document["groups"]]
 
 
-def judged(row: Mapping[str, Any], unit: "Unit") -> tuple[str, ...]:
+def in_unit(what: str, unit: str) -> str:
+    """The heading of a column, with the unit where there is one."""
+    return f"{what} ({unit})" if unit else what
+
+
+def spread(mean: float, sd: float | None, scale: Scale) -> str:
+    """`90.12 ± 0.34`, or the value alone."""
+    return scale.write(mean) if sd is None else f"{scale.write(mean)} ± {scale.write(sd)}"
+
+
+def judged(row: Mapping[str, Any], scale: Scale) -> tuple[str, ...]:
     """A comparison in words: difference with its interval, p, verdict."""
-    needed, floor = row["seeds_needed"], row["p_floor"]
+    if row["mean_difference"] is None:
+        return ("no shared seed", "", row["verdict"])
+    needed, floor, interval = row["seeds_needed"], row["p_floor"], row["ci95"]
+    difference = scale.write_difference(row["mean_difference"])
     verdict = row["verdict"]
     if verdict == "undecided" and needed:
         verdict += f", {needed} seeds would do"
     p = "" if row["p_holm"] is None else f"{row['p_holm']:.2g}"
     return (
-        unit.difference(row["mean_difference"], row["ci95"]),
+        f"{difference} {scale.write_interval(interval)}" if interval else difference,
         f"{p} (floor {floor:.2g})" if p and floor and floor > 0.05 else p,
         verdict,
     )
-
-
-class Unit:
-    """How a metric is written: fractions in per cent and points, all else as it is."""
-
-    def __init__(self, metric: str) -> None:
-        self._factor = 100 if metric.rpartition("_")[2] in PER_CENT else 1
-        self._format = ",.2f" if self._factor == 100 else ",.4g"
-        self.of_values = " (%)" if self._factor == 100 else ""
-        self.of_differences = " (points)" if self._factor == 100 else ""
-
-    def _write(self, value: float, sign: str = "") -> str:
-        return format(self._factor * value, sign + self._format)
-
-    def spread(self, mean: float, sd: float | None) -> str:
-        """`90.12 ± 0.34`, or the value alone."""
-        return self._write(mean) if sd is None else f"{self._write(mean)} ± {self._write(sd)}"
-
-    def difference(self, mean: float | None, interval: Sequence[float] | None) -> str:
-        """`+0.52 [+0.20, +0.81]`."""
-        if mean is None:
-            return "no shared seed"
-        ends = "" if interval is None else f" [{', '.join(self._write(end, '+') for end in interval)}]"
-        return self._write(mean, "+") + ends
 
 
 def show_costs(groups: Sequence[Mapping[str, Any]]) -> None:

@@ -14,7 +14,8 @@ from cnnbench.errors import DataError
 from cnnbench.groups import Group, Run, read_run
 from cnnbench.plots import ForestRow, forest
 from cnnbench.statistics import ALPHA, PairedDifference, Verdict, holm, p_floor_of, paired_differences, verdict
-from cnnbench.verdicts import higher_is_better, paired_by_seed
+from cnnbench.verdicts import paired_by_seed
+from cnnbench.wording import Scale, higher_is_better
 
 COLUMNS = ("technique", "seeds", "difference", "95 % interval", "p (Holm)", "verdict", "training time", "latency")
 INTERACTION = "beyond the sum"
@@ -134,61 +135,40 @@ def describe(plan: Plan, effects: Sequence[Effect], metric: str, margin: float) 
 
 def table(effects: Sequence[Effect], metric: str) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """Columns and rows in words. Fractions, as accuracies, are in points; times are those without the technique's."""
-    paired = any(effect.interaction for effect in effects)
+    scale, paired = Scale.of(metric), any(effect.interaction for effect in effects)
     rows: list[tuple[str, ...]] = []
     for effect in effects:
         difference = effect.difference
         row: tuple[str, ...] = (
             effect.technique,
             str(difference.n_pairs if difference else 0),
-            write(difference.mean, metric) if difference else "",
-            write_interval(difference, metric),
+            scale.write_difference(difference.mean) if difference else "",
+            scale.write_interval(difference.ci95) if difference and difference.ci95 else "",
             "" if effect.p_holm is None else f"{effect.p_holm:.2g}",
             effect.verdict,
             "" if effect.time_ratio is None else f"{effect.time_ratio:.2f}x",
             "" if effect.latency_ratio is None else f"{effect.latency_ratio:.2f}x",
         )
         beyond = effect.interaction
-        cell = f"{write(beyond.mean, metric)} {write_interval(beyond, metric)}" if beyond else ""
+        interval = scale.write_interval(beyond.ci95) if beyond and beyond.ci95 else ""
+        cell = f"{scale.write_difference(beyond.mean)} {interval}" if beyond else ""
         rows.append((*row, cell) if paired else row)
     return (*COLUMNS, *([INTERACTION] if paired else [])), rows
 
 
 def draw(effects: Sequence[Effect], metric: str, margin: float) -> str:
     """The differences and their intervals as a figure, SVG."""
-    factor = scale(metric)
+    scale = Scale.of(metric)
     rows = [
         ForestRow(
             effect.technique,
-            effect.difference.mean * factor if effect.difference else math.nan,
-            scaled(effect.difference.ci95, factor) if effect.difference else None,
+            effect.difference.mean * scale.factor if effect.difference else math.nan,
+            scale.interval(effect.difference.ci95) if effect.difference else None,
             effect.verdict,
         )
         for effect in effects
     ]
-    return forest(rows, margin=margin * factor, xlabel=f"{metric}{', points' if factor == 100 else ''}")
-
-
-def scaled(interval: tuple[float, float] | None, factor: float) -> tuple[float, float] | None:
-    """The interval of `factor` times the quantity."""
-    return (interval[0] * factor, interval[1] * factor) if interval else None
-
-
-def write_interval(difference: PairedDifference | None, metric: str) -> str:
-    """`[+0.12, +0.40]`; empty where it is not known."""
-    if difference is None or difference.ci95 is None:
-        return ""
-    return f"[{', '.join(write(end, metric) for end in difference.ci95)}]"
-
-
-def write(value: float, metric: str) -> str:
-    """A difference with its sign, in points where the metric is a fraction."""
-    return f"{value * scale(metric):+.2f}" if scale(metric) == 100 else f"{value:+.4g}"
-
-
-def scale(metric: str) -> int:
-    """100 for a metric that is a fraction, which people read in points; else 1."""
-    return 100 if metric.rpartition("_")[2] in ("accuracy", "gap") else 1
+    return forest(rows, margin=margin * scale.factor, xlabel=scale.difference_axis)
 
 
 def markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

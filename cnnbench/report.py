@@ -1,17 +1,16 @@
 """`cnnbench report`: one HTML file of verdicts, curves and costs that loads nothing and can be handed on."""
 
-import math
 import statistics as plain
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from cnnbench import __version__, plots
-from cnnbench.arguments import Parser
+from cnnbench.comparison import compare_folders, comparison_parser
 from cnnbench.console import say, visible
 from cnnbench.disk import write_atomically
-from cnnbench.errors import ConfigError, DiskError
-from cnnbench.groups import Collection, Group, Skipped, collect
+from cnnbench.errors import DiskError
+from cnnbench.groups import Collection, Group, Skipped
 from cnnbench.report_sections import (
     MACHINE,
     costs,
@@ -22,40 +21,38 @@ from cnnbench.report_sections import (
     predictions,
     run_rows,
 )
-from cnnbench.report_terms import Scale, name_groups, relative
+from cnnbench.report_terms import name_groups, relative
 from cnnbench.report_verdicts import forest, headline, verdict_rows
-from cnnbench.same_data import refuse_different_data
-from cnnbench.verdicts import choose_baseline, compare_with
+from cnnbench.verdicts import Comparison
+from cnnbench.wording import Scale
 
 
 def main(arguments: Sequence[str]) -> None:
     """Writes the page and says where."""
-    parser = Parser("report", "Writes what the runs in and below the folders show as one HTML file that loads nothing.")
-    parser.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="run folders, or folders of them")
-    parser.add_argument("-o", "--output", type=Path, default=Path("report.html"), help="default: report.html")
-    parser.add_argument("--baseline", metavar="GROUP", help="label or hash of a group; default: the one run first")
-    parser.add_argument("--metric", default="test_accuracy", help="a number of summary.json (default: test_accuracy)")
-    parser.add_argument(
-        "--margin", type=float, default=0.002, help="a difference below this has no practical effect (default: 0.002)"
+    parser = comparison_parser(
+        "report", "Writes what the runs in and below the folders show as one HTML file that loads nothing."
     )
+    parser.add_argument("-o", "--output", type=Path, default=Path("report.html"), help="default: report.html")
     options = parser.parse_args(arguments)
-    if not 0 <= options.margin < math.inf:
-        raise ConfigError(f"--margin {options.margin}: should be a number of at least 0, as 0.002 for 0.2 points")
     if options.output.is_dir() or not options.output.parent.is_dir():
         raise DiskError(f"--output {options.output}: is a folder, or lies in one that is not there; name another file")
-    collection = collect(options.folders, options.metric)
-    refuse_different_data(collection.groups)
-    baseline = choose_baseline(collection.groups, options.baseline)
-    document = describe(collection, baseline, options.metric, options.margin, options.output.parent)
+    found = compare_folders(options)
+    document = describe(*found, options.metric, options.margin, options.output.parent)
     write_atomically(options.output, render(document).encode())
     say(f"report: {options.output}")
 
 
-def describe(collection: Collection, baseline: Group, metric: str, margin: float, folder: Path) -> dict[str, Any]:
+def describe(
+    collection: Collection,
+    baseline: Group,
+    comparisons: Sequence[Comparison],
+    metric: str,
+    margin: float,
+    folder: Path,
+) -> dict[str, Any]:
     """All that stands on the page, as plain values and SVG; paths are relative to `folder`."""
     scale = Scale.of(metric)
     named = name_groups(collection.groups, baseline)
-    comparisons = compare_with(baseline, collection.groups, metric, margin)
     best = max(collection.groups, key=lambda group: scale.sign * plain.fmean(group.numbers(metric)))
     return {
         "version": __version__,

@@ -16,9 +16,10 @@ from cnnbench.errors import DataError
 from cnnbench.groups import Group, Run
 from cnnbench.labels import ABSENT, differing_keys, settings_of, write_value
 from cnnbench.pareto import dominated
-from cnnbench.report_terms import DASH, Named, Scale, plural, relative
+from cnnbench.report_terms import DASH, Named, relative
 from cnnbench.runs import ENVIRONMENT, read_metrics
 from cnnbench.statistics import mean_interval, median_with_misses
+from cnnbench.wording import Scale, plural
 
 PANELS = (
     ("val_accuracy", "validation accuracy, %", 100.0),
@@ -189,8 +190,10 @@ def run_rows(named: Sequence[Named], metric: str, scale: Scale, folder: Path) ->
     rows = []
     for each in named:
         for run in each.group.runs:
-            seconds = run.number("train_seconds")
-            shown = DASH if seconds is None else f"{seconds:,.1f}"
-            value = scale.write(run.number(metric))
-            rows.append((each.number, relative(run.path, folder), run.seed, run.summary["status"], value, shown))
+            value, seconds = run.number(metric), run.number("train_seconds")
+            numbers = (
+                DASH if value is None else scale.write(value),
+                DASH if seconds is None else f"{seconds:,.1f}",
+            )
+            rows.append((each.number, relative(run.path, folder), run.seed, run.summary["status"], *numbers))
     return rows

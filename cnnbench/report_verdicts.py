@@ -8,9 +8,10 @@ from typing import Any
 
 from cnnbench import plots
 from cnnbench.groups import Group
-from cnnbench.report_terms import DASH, Named, Scale, listed, plural
+from cnnbench.report_terms import DASH, Named
 from cnnbench.statistics import MOST_SEEDS
 from cnnbench.verdicts import Comparison
+from cnnbench.wording import Scale, listed, plural
 
 
 def headline(named: Sequence[Named], baseline: Group, comparisons: Sequence[Comparison], scale: Scale) -> str:

@@ -7,8 +7,7 @@ from cnnbench.errors import ConfigError
 from cnnbench.groups import Group
 from cnnbench.lookup import suggest
 from cnnbench.statistics import PairedDifference, Verdict, holm, paired_differences, seeds_needed, verdict
-
-LOWER_IS_BETTER = ("loss", "seconds", "bytes", "ms", "macs", "parameters", "gap")  # the last word of a metric's name
+from cnnbench.wording import higher_is_better
 
 
 @dataclass(frozen=True)
@@ -59,11 +58,6 @@ def paired_by_seed(baseline: Group, other: Group, metric: str) -> list[float]:
         for seed in baseline.seeds
         if (first := ours[seed]) is not None and (second := theirs.get(seed)) is not None
     ]
-
-
-def higher_is_better(metric: str) -> bool:
-    """Whether more of this metric is what one wants."""
-    return metric.rpartition("_")[2] not in LOWER_IS_BETTER
 
 
 def choose_baseline(groups: Sequence[Group], wanted: str | None) -> Group:

@@ -25,11 +25,11 @@ TREES = {
 LAYERS = [
     "errors",
     "seeds callback lookup console disk conf environment arguments memory signals stopwatch statistics load muon",
-    "pareto labels interval_bars",
+    "pareto labels interval_bars wording",
     "runs checkpoint device data models augment losses optimizers schedules regularizers pruning",
     "config data.batches groups ensembles",
     "test_time inference verdicts same_data predictions comparison_screen curves ablation",
-    "loop screen policies peak plots report_terms ablation_folder plan",
+    "loop screen policies peak comparison plots report_terms ablation_folder plan",
     "assemble recorder results report_verdicts report_sections effects",
     "contest",
     "advisor",

@@ -5,7 +5,7 @@ from run_folders import CONFIG, make_run
 
 from cnnbench.errors import ConfigError
 from cnnbench.groups import collect
-from cnnbench.verdicts import choose_baseline, compare_with, higher_is_better, paired_by_seed
+from cnnbench.verdicts import choose_baseline, compare_with, paired_by_seed
 
 METRIC = "test_accuracy"
 NOISE = [0.001, -0.002, 0.003, 0.0, -0.001, 0.002, -0.003, 0.0015]
@@ -33,11 +33,8 @@ def test_planted_differences_are_found(tmp_path):
     assert verdicts(sweep(tmp_path, [0, 0.02, -0.02])) == ["helps", "hurts"]
 
 
-def test_less_is_better_for_losses_and_costs(tmp_path):
+def test_a_higher_loss_hurts(tmp_path):
     assert verdicts(sweep(tmp_path, [0, 0.02], metric="test_loss"), "test_loss") == ["hurts"]
-    lower = ["test_loss", "train_seconds", "model_bytes", "latency_ms", "macs", "parameters", "train_val_gap"]
-    assert not any(map(higher_is_better, lower))
-    assert all(map(higher_is_better, ["test_accuracy", "images_per_second", "objective"]))
 
 
 @pytest.mark.parametrize("gain", [0.0, 0.5])
