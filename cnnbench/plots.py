@@ -11,7 +11,7 @@ import re
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from cnnbench.console import visible
 from cnnbench.curves import Curve
 
-Axes = Figure = Any  # matplotlib's, which is imported only where a figure is made
+Axes: TypeAlias = Any  # matplotlib's, which is imported only where a figure is made
+Figure: TypeAlias = Any
 
 INK = "#010203"  # becomes the colour of the page's text
 GREY, BLUE, VERMILLION = "#6b6b6b", "#0072b2", "#d55e00"

@@ -21,7 +21,7 @@ LABELS = np.arange(40) % 4
 
 
 def add_files(path, *, wrong=4, environment=ENVIRONMENT, epochs=5):
-    """What a run leaves beside its summary and config: metrics, environment, predictions with the first `wrong` wrong."""
+    """What a run leaves beside summary and config: metrics, environment, predictions of which the first are wrong."""
     lines = [
         {"epoch": e, "train_loss": 2 / e, "val_loss": 3 / e, "val_accuracy": 0.9 - 0.3 / e}
         for e in range(1, epochs + 1)
