@@ -13,6 +13,7 @@ from cnnbench.console import say_json
 from cnnbench.disk import write_atomically
 from cnnbench.errors import ConfigError
 from cnnbench.groups import Collection, Group, collect
+from cnnbench.labels import label_against
 from cnnbench.pareto import dominated
 from cnnbench.predictions import compare_predictions
 from cnnbench.same_data import refuse_different_data
@@ -131,7 +132,7 @@ def describe_comparison(comparison: Comparison) -> dict[str, Any]:
     return {
         "baseline": comparison.baseline.group_hash,
         "candidate": comparison.candidate.group_hash,
-        "label": comparison.candidate.label,
+        "label": label_against(comparison.candidate.label, comparison.baseline.label),
         "n_pairs": difference.n_pairs if difference else 0,
         "mean_difference": difference.mean if difference else None,
         "ci95": difference.ci95 if difference else None,

@@ -3,24 +3,25 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cnnbench.console import note, say, show_table
+from cnnbench.console import has_room, note, say, show_table
 from cnnbench.groups import count_reasons
 from cnnbench.interval_bars import draw_intervals
 
 PER_CENT = ("accuracy", "gap")  # the last word of the metrics that are fractions
+WIDE = 120  # characters: below, effect sizes and drawn intervals are left out
 Document = Mapping[str, Any]
 
 
 def show(document: Document) -> None:
     """Verdicts with their intervals drawn, then costs, then what does not count."""
-    groups = document["groups"]
+    groups, names = document["groups"], short_names(document)
     runs = sum(group["n"] for group in groups)
     say(f"{document['metric']} of {counted(len(groups), 'group')}, {counted(runs, 'run')}\n")
-    show_verdicts(document)
+    show_verdicts(document, names)
     say("")
     show_costs(groups)
     if predictions := document.get("predictions"):
-        show_predictions(predictions, {group["group_hash"]: group["label"] for group in groups})
+        show_predictions(predictions, {group["group_hash"]: str(number) for number, group in enumerate(groups)})
     for line in remarks(document):
         note(line)
 
@@ -30,38 +31,54 @@ def counted(number: int, what: str) -> str:
     return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
-def show_verdicts(document: Document) -> None:
+def show_verdicts(document: Document, names: Sequence[str]) -> None:
     """A row for each group: its mean, its difference from the baseline, and the verdict."""
     unit = Unit(document["metric"])
     compared = {comparison["candidate"]: comparison for comparison in document["comparisons"]}
     rows = [compared.get(group["group_hash"], {}) for group in document["groups"]]
     bars = draw_intervals([row.get("mean_difference") for row in rows], [row.get("ci95") for row in rows])
-    columns = ("group", "n", f"mean ± sd{unit.of_values}", f"difference{unit.of_differences}", "p (Holm)")
-    show_table(
-        (*columns, "dz", "verdict", ""),
+    columns = [
+        "",
+        "group",
+        "n",
+        f"mean ± sd{unit.of_values}",
+        f"difference{unit.of_differences}",
+        "p (Holm)",
+        "verdict",
+    ]
+    cells = [
         [
-            (
-                group["label"],
-                group["n"],
-                unit.spread(group["mean"], group["sd"]),
-                *((*judged(row, unit), bar) if row else ("baseline", "", "", "", bar)),
-            )
-            for group, row, bar in zip(document["groups"], rows, bars, strict=True)
-        ],
-    )
+            number,
+            name,
+            group["n"],
+            unit.spread(group["mean"], group["sd"]),
+            *(judged(row, unit) if row else ("", "", "baseline")),
+        ]
+        for number, (group, name, row) in enumerate(zip(document["groups"], names, rows, strict=True))
+    ]
+    if has_room(WIDE):
+        columns += ["dz", ""]
+        for line, row, bar in zip(cells, rows, bars, strict=True):
+            line += ["" if row.get("effect_size") is None else f"{row['effect_size']:.1f}", bar]
+    show_table(columns, cells)
+
+
+def short_names(document: Document) -> list[str]:
+    """The groups' labels; of a candidate only what differs from the baseline."""
+    compared = {comparison["candidate"]: comparison["label"] for comparison in document["comparisons"]}
+    return [compared.get(group["group_hash"], group["label"]) for group in document["groups"]]
 
 
 def judged(row: Mapping[str, Any], unit: "Unit") -> tuple[str, ...]:
-    """A comparison in words: difference with its interval, p, effect size, verdict."""
+    """A comparison in words: difference with its interval, p, verdict."""
     needed, floor = row["seeds_needed"], row["p_floor"]
     verdict = row["verdict"]
-    if verdict == "undecided":
-        verdict += f": {needed} seeds would do" if needed else ": over 1,000 seeds, or no spread known"
+    if verdict == "undecided" and needed:
+        verdict += f", {needed} seeds would do"
     p = "" if row["p_holm"] is None else f"{row['p_holm']:.2g}"
     return (
         unit.difference(row["mean_difference"], row["ci95"]),
         f"{p} (floor {floor:.2g})" if p and floor and floor > 0.05 else p,
-        "" if row["effect_size"] is None else f"{row['effect_size']:.1f}",
         verdict,
     )
 
@@ -103,17 +120,22 @@ def show_costs(groups: Sequence[Mapping[str, Any]]) -> None:
     shown = {name: column for name, column in columns.items() if any(g[column[0]] is not None for g in groups)}
     targets = any(group["target"] for group in groups)
     show_table(
-        ("group", *shown, *(["s to target"] if targets else []), "on the front of"),
+        ("", *shown, *(["s to target"] if targets else [])),
         [
             (
-                group["label"],
-                *("" if group[key] is None else format(group[key], form) for key, form in shown.values()),
+                number,
+                *(cost(group, key, form) for key, form in shown.values()),
                 *([to_target(group["target"])] if targets else []),
-                ", ".join(name for name, (key, _) in shown.items() if key in group["on_front_of"]),
             )
-            for group in groups
+            for number, group in enumerate(groups)
         ],
     )
+    say("* no other group is as good for less")
+
+
+def cost(group: Mapping[str, Any], key: str, form: str) -> str:
+    """A cost, marked where the group is on its Pareto front."""
+    return "" if group[key] is None else format(group[key], form) + "*" * (key in group["on_front_of"])
 
 
 def to_target(target: Mapping[str, Any] | None) -> str:
@@ -131,15 +153,15 @@ def seconds(value: float | None) -> str:
     return "never" if value is None else f"{value:,.1f}"
 
 
-def show_predictions(predictions: Mapping[str, Any], labels: Mapping[str, str]) -> None:
+def show_predictions(predictions: Mapping[str, Any], numbers: Mapping[str, str]) -> None:
     """Each group's ensemble beside the baseline's, then the test images that most runs miss."""
     compared = {pair["candidate"]: pair for pair in predictions["comparisons"]}
     say("")
     show_table(
-        ("group", "runs", "ensemble (%)", "churn of its own runs (%)", "against the baseline (%)", "p (McNemar)"),
+        ("", "runs", "ensemble (%)", "own churn (%)", "churn against the baseline (%)", "p (McNemar)"),
         [
             (
-                labels[group["group_hash"]],
+                numbers[group["group_hash"]],
                 group["n"],
                 per_cent(group["ensemble_accuracy"]),
                 per_cent(group["churn"]),
@@ -162,9 +184,8 @@ def per_cent(share: float | None) -> str:
 
 def remarks(document: Document) -> list[str]:
     """What to know beside the tables: seeds without a partner, unequal numbers of runs, folders that do not count."""
-    labels = {group["group_hash"]: group["label"] for group in document["groups"]}
     lines = [
-        f"{labels[row['candidate']]}: seeds {', '.join(map(str, row['unpaired_seeds']))} have no partner "
+        f"{row['label']}: seeds {', '.join(map(str, row['unpaired_seeds']))} have no partner "
         "and take no part in the comparison"
         for row in document["comparisons"]
         if row["unpaired_seeds"]

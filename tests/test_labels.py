@@ -2,7 +2,7 @@
 
 from run_folders import CONFIG
 
-from cnnbench.labels import label_configs, write_value
+from cnnbench.labels import label_against, label_configs, write_value
 
 
 def labels(*changes):
@@ -67,3 +67,8 @@ def test_values_are_written_as_on_the_command_line():
 def test_configs_of_any_shape_get_labels():
     strange = {"a": {"model": 3, "data": [1], "regularization": {"x": 5}, "b": {"c": {"d": None}}}, "b": CONFIG}
     assert len(set(label_configs(strange).values())) == 2
+
+
+def test_against_the_baseline_only_what_it_has_not_is_named():
+    assert label_against("model=deep epochs=3", "model=simple epochs=3") == "model=deep"
+    assert label_against("a=1", "a=1 b=2") == "a=1"
