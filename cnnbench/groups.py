@@ -1,6 +1,7 @@
 """Run folders, found and grouped by everything but the seed. They may come from elsewhere: nothing is trusted."""
 
 import os
+import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -174,6 +175,6 @@ def started(run: Run) -> tuple[str, str]:
 
 def finite_number(value: Any) -> float | None:
     """`value` as a float where it is a finite number."""
-    if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < float("inf"):
+    if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max:
         return float(value)
     return None

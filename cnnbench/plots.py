@@ -11,7 +11,7 @@ import re
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,9 +19,8 @@ from numpy.typing import NDArray
 from cnnbench.console import visible
 from cnnbench.curves import Curve
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+Axes: TypeAlias = Any  # matplotlib's, which is imported only where a figure is made
+Figure: TypeAlias = Any
 
 INK = "#010203"  # becomes the colour of the page's text
 GREY, BLUE, VERMILLION = "#6b6b6b", "#0072b2", "#d55e00"
@@ -131,7 +130,7 @@ def dash_of(place: int) -> str:
     return DASHES[place % len(DASHES)]
 
 
-def _name_ends(axes: "Axes", ends: Sequence[tuple[Series, float]]) -> None:
+def _name_ends(axes: Axes, ends: Sequence[tuple[Series, float]]) -> None:
     """Writes each name beside the end of its curve, moved where it would cover another or leave the plot."""
     low, high = axes.get_ylim()
     ordered = sorted(ends, key=lambda end: end[1])
@@ -211,14 +210,14 @@ def confusion(counts: NDArray[np.int64]) -> str:
         return _svg(figure)
 
 
-def _row_text(axes: "Axes", y: int, left: str, right: str, colour: str) -> None:
+def _row_text(axes: Axes, y: int, left: str, right: str, colour: str) -> None:
     """A line of text above row `y`: what it is, and what came out."""
     transform = axes.get_yaxis_transform()
     axes.text(0, y - 0.42, shorten(left, 48 - len(right)), transform=transform, va="center")
     axes.text(1, y - 0.42, right, transform=transform, va="center", ha="right", color=colour, weight="bold")
 
 
-def _finish_rows(axes: "Axes", count: int, xlabel: str) -> None:
+def _finish_rows(axes: Axes, count: int, xlabel: str) -> None:
     axes.set(ylim=(count - 0.5, -0.75), yticks=(), xlabel=visible(xlabel))
     axes.spines["left"].set_visible(False)
     axes.grid(axis="x", color=GREY, alpha=0.3, linewidth=0.5)
@@ -233,7 +232,7 @@ def shorten(text: str, length: int) -> str:
 
 
 @contextmanager
-def _figure(width: int, height: int) -> "Iterator[tuple[Figure, Axes]]":
+def _figure(width: int, height: int) -> Iterator[tuple[Figure, Axes]]:
     """A figure of so many px with one plot, drawn in our style whatever the user's matplotlibrc says."""
     import matplotlib
     from matplotlib.backends.backend_svg import FigureCanvasSVG
@@ -248,7 +247,7 @@ def _figure(width: int, height: int) -> "Iterator[tuple[Figure, Axes]]":
         yield figure, figure.add_subplot()
 
 
-def _svg(figure: "Figure") -> str:
+def _svg(figure: Figure) -> str:
     """The figure as an <svg> element without a size, ids of its own, or fonts."""
     buffer = io.StringIO()
     nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))

@@ -26,12 +26,10 @@ class Named:
 
 
 def name_groups(groups: Sequence[Group], baseline: Group) -> list[Named]:
-    """The groups with their numbers; the baseline is number 1."""
-    ordered = sorted(groups, key=lambda group: group is not baseline)
-    return [
-        Named(number, baseline.label if group is baseline else label_against(group.label, baseline.label), group)
-        for number, group in enumerate(ordered, 1)
-    ]
+    """The groups with their numbers; the baseline is number 0."""
+    others = [group for group in groups if group is not baseline]
+    named = [Named(i, label_against(group.label, baseline.label), group) for i, group in enumerate(others, 1)]
+    return [Named(0, baseline.label, baseline), *named]
 
 
 def relative(path: Path, folder: Path) -> str:

@@ -65,6 +65,7 @@ def test_of_a_seed_run_twice_the_later_counts(tmp_path):
         ({"test_accuracy": None}, "without test_accuracy"),
         ({"test_accuracy": "0.99"}, "without test_accuracy"),
         ({"test_accuracy": float("nan")}, "without test_accuracy"),
+        ({"test_accuracy": 10**400}, "without test_accuracy"),
         ({"test_accuracy": True}, "without test_accuracy"),
     ],
 )

@@ -21,7 +21,7 @@ LABELS = np.arange(40) % 4
 
 
 def add_files(path, *, wrong=4, environment=ENVIRONMENT, epochs=5):
-    """What a run leaves beside summary and config: metrics, environment, predictions with the first `wrong` wrong."""
+    """What a run leaves beside summary and config: metrics, environment, predictions of which the first are wrong."""
     lines = [
         {"epoch": e, "train_loss": 2 / e, "val_loss": 3 / e, "val_accuracy": 0.9 - 0.3 / e}
         for e in range(1, epochs + 1)
@@ -119,10 +119,10 @@ def test_folders_that_do_not_count_are_named_with_their_reason(runs):
     assert str(runs) not in text
 
 
-def test_the_baseline_can_be_chosen_and_is_number_1(runs):
+def test_the_baseline_can_be_chosen_and_is_number_0(runs):
     page = Page(report(runs, "--baseline", "optimizer=adam"))
     assert "✗ hurts" in page.text
-    assert "1 optimizer=adam baseline" in page.text
+    assert "0 optimizer=adam baseline" in page.text
 
 
 def test_a_metric_of_which_less_is_better_turns_the_verdict(runs):
@@ -167,7 +167,7 @@ def test_damaged_files_are_left_out_and_said(runs):
     text = Page(report(runs)).text
     assert "runs/adam-2: predictions.npz is missing or damaged" in text
     assert "runs/adam-5: predictions.npz is of other test images" in text
-    assert "group 2, seed 3: metrics.jsonl is damaged" in text
+    assert "group 1, seed 3: metrics.jsonl is damaged" in text
     assert "11 of 12" not in text
     assert "10 of 10" in text
 
@@ -195,7 +195,7 @@ def test_settings_and_machines_that_differ_are_listed(runs):
 def test_groups_beyond_the_colours_are_said_to_be_left_out_of_the_curves(tmp_path):
     for width in range(1, 11):
         make_group(tmp_path / "runs", f"w{width}", 0.9, seeds=[0], config={"batch_size": width})
-    assert "Not drawn: groups 9, 10." in Page(report(tmp_path / "runs")).text
+    assert "Not drawn: groups 8, 9." in Page(report(tmp_path / "runs")).text
 
 
 HOSTILE = [
