@@ -264,7 +264,7 @@ def test_an_interrupted_ablation_goes_on_without_repeating_what_is_done(cnnbench
     monkeypatch.setattr(Recorder, "after_batch", interrupted)
     exit_code, _, err = ablate(cnnbench)
     assert exit_code == 143
-    assert "stopped with 4 runs to do; go on with the same command and hydra.sweep.dir='abl'" in err
+    assert "stopped; 4 of 6 runs are to do, go on with the same command and hydra.sweep.dir='abl'" in err
     before = hashes(tmp_path / "abl")
     monkeypatch.setattr(Recorder, "after_batch", after_batch)
     exit_code, out, _ = ablate(cnnbench)
