@@ -144,7 +144,8 @@ def train(planned: Planned) -> dict[str, str]:
         left = len(unfinished(folder, plan))
         raise Interrupted(
             stop.exit_code - 128,
-            f"stopped; {left} of {len(all_jobs(plan))} runs are to do, go on with the same command and hydra.sweep.dir='{folder}'",
+            f"stopped; {left} of {len(all_jobs(plan))} runs are to do, go on with the same command and "
+            f"hydra.sweep.dir='{folder}'",
         ) from None
     done = {job.folder for job in planned.jobs} - {job.folder for job in unfinished(folder, plan)}
     return why_not_done(folder, [job for job in planned.jobs if job.folder not in done])

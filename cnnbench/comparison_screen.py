@@ -14,10 +14,12 @@ Document = Mapping[str, Any]
 
 def show(document: Document) -> None:
     """Verdicts with their intervals drawn, then costs, then what does not count."""
-    groups, names = document["groups"], short_names(document)
+    candidates = {comparison["candidate"] for comparison in document["comparisons"]}
+    groups = sorted(document["groups"], key=lambda group: group["group_hash"] in candidates)  # the baseline is 0
+    document = {**document, "groups": groups}
     runs = sum(group["n"] for group in groups)
     say(f"{document['metric']} of {plural(len(groups), 'group')}, {plural(runs, 'run')}\n")
-    show_verdicts(document, names)
+    show_verdicts(document, short_names(document))
     say("")
     show_costs(groups)
     if predictions := document.get("predictions"):
