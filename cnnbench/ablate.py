@@ -15,10 +15,11 @@ from cnnbench.ablation_runs import Planned, Settings, plan_runs, train
 from cnnbench.arguments import Parser
 from cnnbench.console import confirm, note, people_on_stderr, say, say_exactly, say_json, show_table
 from cnnbench.disk import write_atomically
-from cnnbench.effects import describe, draw, fewest_seeds, markdown, measure_effects, read_groups, scale, table
+from cnnbench.effects import describe, draw, fewest_seeds, markdown, measure_effects, read_groups, table
 from cnnbench.errors import ConfigError, DataError, SweepError
 from cnnbench.lookup import check_values
 from cnnbench.overrides import first_line
+from cnnbench.report_terms import Scale
 
 FIGURE = "forest.svg"
 DESCRIPTION = """
@@ -139,7 +140,8 @@ def show(folder: Path, settings: Settings, *, as_json: bool, as_markdown: bool) 
     what = (
         "of each technique, with all others" if plan.mode == "leave_one" else "of each technique, added to the baseline"
     )
-    say(f"\nEffect on {settings.metric} {what}{' (points)' if scale(settings.metric) == 100 else ''}:\n")
+    unit = Scale.of(settings.metric).difference_unit
+    say(f"\nEffect on {settings.metric} {what}{f' ({unit})' if unit else ''}:\n")
     show_table(columns, rows)
     say(f"\nfigure: {folder / FIGURE}")
     say_exactly(f"ablation: {folder}")

@@ -18,6 +18,7 @@ VERBS = {
     "resume": ("cnnbench.resume", "main", "continue an interrupted run, bit for bit"),
     "evaluate": ("cnnbench.evaluate", "main", "a run's accuracy on its test split or on another data set"),
     "predict": ("cnnbench.predict", "main", "class probabilities of image files"),
+    "compare": ("cnnbench.compare", "main", "which techniques helped, by how much, and is it sure"),
     "ablate": ("cnnbench.ablate", "main", "the effect of each technique, measured over seeds"),
     "plan": ("cnnbench.plan", "main", "how many seeds a difference needs, and what that costs"),
     "bench": ("cnnbench.bench", "main", "throughput, latency and memory of models in every device policy"),

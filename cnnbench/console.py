@@ -109,6 +109,11 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
         say_exactly(line.rstrip())
 
 
+def has_room(characters: int) -> bool:
+    """Whether a line may be so long without being wrapped; piped output always may."""
+    return not _out.is_terminal or _out.width >= characters
+
+
 class TrainingProgress:
     """A live bar with images/s, loss and time left on a terminal; otherwise one line per epoch.
 

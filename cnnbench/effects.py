@@ -13,6 +13,7 @@ from cnnbench.ablation_folder import Plan
 from cnnbench.errors import DataError
 from cnnbench.groups import Group, Run, read_run
 from cnnbench.plots import ForestRow, forest
+from cnnbench.report_terms import Scale
 from cnnbench.statistics import ALPHA, PairedDifference, Verdict, holm, p_floor_of, paired_differences, verdict
 from cnnbench.verdicts import higher_is_better, paired_by_seed
 
@@ -156,22 +157,14 @@ def table(effects: Sequence[Effect], metric: str) -> tuple[tuple[str, ...], list
 
 def draw(effects: Sequence[Effect], metric: str, margin: float) -> str:
     """The differences and their intervals as a figure, SVG."""
-    factor = scale(metric)
-    rows = [
-        ForestRow(
-            effect.technique,
-            effect.difference.mean * factor if effect.difference else math.nan,
-            scaled(effect.difference.ci95, factor) if effect.difference else None,
-            effect.verdict,
-        )
-        for effect in effects
-    ]
-    return forest(rows, margin=margin * factor, xlabel=f"{metric}{', points' if factor == 100 else ''}")
-
-
-def scaled(interval: tuple[float, float] | None, factor: float) -> tuple[float, float] | None:
-    """The interval of `factor` times the quantity."""
-    return (interval[0] * factor, interval[1] * factor) if interval else None
+    scale = Scale.of(metric)
+    rows = []
+    for effect in effects:
+        difference = effect.difference
+        mean = difference.mean * scale.factor if difference else math.nan
+        interval = scale.interval(difference.ci95) if difference else None
+        rows.append(ForestRow(effect.technique, mean, interval, effect.verdict))
+    return forest(rows, margin=margin * scale.factor, xlabel=scale.difference_axis)
 
 
 def write_interval(difference: PairedDifference | None, metric: str) -> str:
@@ -183,12 +176,8 @@ def write_interval(difference: PairedDifference | None, metric: str) -> str:
 
 def write(value: float, metric: str) -> str:
     """A difference with its sign, in points where the metric is a fraction."""
-    return f"{value * scale(metric):+.2f}" if scale(metric) == 100 else f"{value:+.4g}"
-
-
-def scale(metric: str) -> int:
-    """100 for a metric that is a fraction, which people read in points; else 1."""
-    return 100 if metric.rpartition("_")[2] in ("accuracy", "gap") else 1
+    factor = Scale.of(metric).factor
+    return f"{value * factor:+.2f}" if factor == 100 else f"{value:+.4g}"
 
 
 def markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

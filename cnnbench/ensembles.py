@@ -1,88 +1,101 @@
-"""What the saved test predictions of several runs say together. A file may come from elsewhere and be damaged."""
+"""Saved test predictions of several runs taken together: averaged, set against each other, searched for hard images."""
 
 import zipfile
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cnnbench.runs import PREDICTIONS
 
-MAX_BYTES = 1_000_000_000  # unpacked: 50,000 images of 1,000 classes take a tenth
+Classes = NDArray[np.int64]
+MAX_BYTES = 2_000_000_000  # of logits, unpacked: more is not what a run saves, but a bomb
+
+LARGEST = float(np.finfo(np.float16).max)  # what overflowed to infinity when it was saved
 UNREADABLE = (OSError, ValueError, KeyError, EOFError, MemoryError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """Of one run: `logits` (N, K) float32 and `labels` (N,) int64 of its test images, in their order."""
+    """A run's answers on its test split: `logits` (N, K) float32 and `labels` (N,) int64."""
 
     logits: NDArray[np.float32]
-    labels: NDArray[np.int64]
+    labels: Classes
 
     @property
-    def predicted(self) -> NDArray[np.int64]:
+    def predicted(self) -> Classes:
         """The class of the largest logit, (N,)."""
-        return self.logits.argmax(axis=1).astype(np.int64)
+        return self.logits.argmax(axis=1)
+
+    def fits(self, other: "Predictions") -> bool:
+        """Whether these are answers to the same question: the same labels, and as many classes."""
+        return self.logits.shape == other.logits.shape and bool(np.array_equal(self.labels, other.labels))
 
 
 def load_predictions(run: Path) -> Predictions | None:
-    """What predictions.npz of a run holds; None where there is none or it is damaged."""
-    file = run / PREDICTIONS
+    """What predictions.npz of a run folder holds; None where it is missing, damaged or not what a run saves."""
     try:
-        with zipfile.ZipFile(file) as archive:
-            if sum(entry.file_size for entry in archive.infolist()) > MAX_BYTES:
+        with zipfile.ZipFile(run / PREDICTIONS) as archive:
+            if sum(member.file_size for member in archive.infolist()) > MAX_BYTES:
                 return None
-        with np.load(file) as saved:
-            logits, labels = np.asarray(saved["logits"]), np.asarray(saved["labels"])
+        with np.load(run / PREDICTIONS) as saved:  # never unpickles: numpy refuses arrays of objects
+            logits, labels = saved["logits"], saved["labels"]
+            if logits.ndim != 2 or logits.dtype.kind != "f" or labels.dtype.kind not in "iu":
+                return None
+            if labels.shape != logits.shape[:1] or not logits.size or np.isnan(logits).any():
+                return None
+            if not 0 <= labels.min() <= labels.max() < logits.shape[1]:
+                return None
+            logits = np.clip(logits.astype(np.float32), -LARGEST, LARGEST)
+            return Predictions(logits, labels.astype(np.int64))
     except UNREADABLE:
         return None
-    if logits.ndim != 2 or 0 in logits.shape or logits.dtype.kind != "f" or labels.dtype.kind not in "iu":
-        return None
-    if labels.shape != logits.shape[:1] or not 0 <= labels.min() <= labels.max() < logits.shape[1]:
-        return None
-    if np.isnan(logits).any():
-        return None
-    largest = float(np.finfo(np.float16).max)  # what overflowed when the logits were saved
-    return Predictions(np.clip(logits.astype(np.float32), -largest, largest), labels.astype(np.int64))
 
 
-def ensemble(runs: Iterable[Predictions]) -> NDArray[np.float32]:
-    """Probabilities (N, K): the mean over the runs of the softmax of their logits."""
-    total: NDArray[np.float32] | None = None
-    count = 0
+def ensemble(runs: Sequence[Predictions]) -> NDArray[np.float64]:
+    """The mean of the runs' softmax probabilities, (N, K)."""
+    total = np.zeros(runs[0].logits.shape)
     for run in runs:
-        exponentials = np.exp(run.logits - run.logits.max(axis=1, keepdims=True))
-        probabilities = exponentials / exponentials.sum(axis=1, keepdims=True)
-        total = probabilities if total is None else total + probabilities
-        count += 1
-    assert total is not None, "an ensemble of no runs"
-    return total / np.float32(count)
+        powers = np.exp(run.logits.astype(np.float64) - run.logits.max(axis=1, keepdims=True))
+        total += powers / powers.sum(axis=1, keepdims=True)
+    return total / len(runs)
 
 
-def churn(first: NDArray[np.int64], second: NDArray[np.int64]) -> float:
-    """The share of images that two models put into different classes, right or wrong."""
+def churn(first: Classes, second: Classes) -> float:
+    """The share of images to which two models give different answers (Milani Fard et al., 2016)."""
     return float((first != second).mean())
 
 
-def hardest(
-    predicted: Sequence[NDArray[np.int64]], labels: NDArray[np.int64], count: int
-) -> list[tuple[int, int, float, int]]:
-    """Up to `count` images that most runs get wrong: index, label, share of runs, their most frequent wrong answer."""
-    answers = np.stack(predicted)  # (runs, N)
-    wrong = answers != labels
-    shares = wrong.mean(axis=0)
-    order = np.argsort(-shares, kind="stable")[:count]
+class HardImage(NamedTuple):
+    """A test image by its index in the split, its class, the share of runs that miss it, and what these say most."""
+
+    image: int
+    label: int
+    wrong_share: float
+    most_frequent_wrong: int
+
+
+def hardest(predicted: Sequence[Classes], labels: Classes, count: int) -> list[HardImage]:
+    """The images that most of the runs miss, at most `count`; none that all get right. Ties go by index."""
+    answers = np.stack(predicted)
+    wrong = (answers != labels).mean(axis=0)
+    order = np.argsort(-wrong, kind="stable")[:count]
     return [
-        (int(i), int(labels[i]), float(shares[i]), int(np.bincount(answers[wrong[:, i], i]).argmax()))
+        HardImage(int(i), int(labels[i]), float(wrong[i]), most_frequent(answers[answers[:, i] != labels[i], i]))
         for i in order
-        if shares[i] > 0
+        if wrong[i]
     ]
 
 
-def confusion(predicted: NDArray[np.int64], labels: NDArray[np.int64], num_classes: int) -> NDArray[np.int64]:
-    """How many images of class `row` were taken for class `column`, (K, K)."""
-    flat = np.bincount(labels * num_classes + predicted, minlength=num_classes**2)
-    return flat.reshape(num_classes, num_classes)
+def most_frequent(answers: Classes) -> int:
+    """The class given most often; the lowest among equals."""
+    return int(np.bincount(answers).argmax())
+
+
+def confusion(predicted: Classes, labels: Classes, num_classes: int) -> NDArray[np.int64]:
+    """How often images of each class (rows) get each answer (columns), (K, K)."""
+    return np.bincount(labels * num_classes + predicted, minlength=num_classes**2).reshape(num_classes, num_classes)

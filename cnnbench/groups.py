@@ -1,6 +1,7 @@
-"""Run folders, found and grouped by everything but the seed. A folder may come from elsewhere: nothing in it is trusted."""
+"""Run folders, found and grouped by everything but the seed. They may come from elsewhere: nothing is trusted."""
 
 import os
+import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from cnnbench.labels import label_configs
 from cnnbench.runs import ENVIRONMENT, METRICS, SUMMARY, read_config, read_summary
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Run:
     """A finished run: its folder and what its summary.json says."""
 
@@ -65,11 +66,6 @@ class Collection:
     groups: tuple[Group, ...]
     skipped: tuple[Skipped, ...]
 
-    def skipped_line(self) -> str:
-        """In one line how many folders do not count, by reason; empty where all do."""
-        reasons = Counter(skipped.reason.partition(":")[0] for skipped in self.skipped)
-        return ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
-
 
 def collect(folders: Iterable[Path], metric: str) -> Collection:
     """All runs in and below `folders` that finished with a number for `metric`; where a seed was run twice, the later.
@@ -77,11 +73,10 @@ def collect(folders: Iterable[Path], metric: str) -> Collection:
     Raises:
         DataError: a folder is not there, or none of the runs counts.
     """
-    runs: list[Run] = []
-    skipped: list[Skipped] = []
-    for path in find_runs(folders):
-        found = read_run(path, metric)
-        (runs if isinstance(found, Run) else skipped).append(found)  # type: ignore[arg-type]
+    folders = list(folders)
+    found = [read_run(path, metric) for path in find_runs(folders)]
+    runs = [run for run in found if isinstance(run, Run)]
+    skipped = [folder for folder in found if isinstance(folder, Skipped)]
     by_hash: dict[str, list[Run]] = defaultdict(list)
     for run in sorted(runs, key=started):
         by_hash[run.summary["group_hash"]].append(run)
@@ -89,12 +84,14 @@ def collect(folders: Iterable[Path], metric: str) -> Collection:
     configs = {name: config_of(members) for name, members in kept.items()}
     labels = label_configs(configs)
     groups = tuple(Group(name, labels[name], members, configs[name]) for name, members in kept.items())
-    collection = Collection(groups, tuple(skipped))
     if not groups:
-        found = collection.skipped_line() or "no run folder"
+        why = count_reasons(folder.reason for folder in skipped) or "no run folder"
         where = " ".join(map(str, folders))
-        raise DataError(f"{where}: no run to compare, {found}; give folders that `cnnbench train` finished")
-    return collection
+        cure = (
+            "choose another --metric" if f"without {metric}" in why else "give folders that `cnnbench train` finished"
+        )
+        raise DataError(f"{where}: no run to compare, {why}; {cure}")
+    return Collection(groups, tuple(skipped))
 
 
 def find_runs(folders: Iterable[Path]) -> Iterator[Path]:
@@ -165,6 +162,12 @@ def config_of(runs: Sequence[Run]) -> dict[str, Any] | None:
     return None
 
 
+def count_reasons(reasons: Iterable[str]) -> str:
+    """In one line how often each reason stands; what follows its colon, the details, is left out."""
+    counts = Counter(reason.partition(":")[0] for reason in reasons)
+    return ", ".join(f"{count} {reason}" for reason, count in counts.most_common())
+
+
 def started(run: Run) -> tuple[str, str]:
     """Sorts runs by the time they were started, which their id begins with."""
     return str(run.summary.get("run_id") or ""), str(run.path)
@@ -172,6 +175,6 @@ def started(run: Run) -> tuple[str, str]:
 
 def finite_number(value: Any) -> float | None:
     """`value` as a float where it is a finite number."""
-    if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < float("inf"):
+    if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max:
         return float(value)
     return None

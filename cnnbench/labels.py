@@ -29,6 +29,12 @@ def label_configs(configs: Mapping[str, Mapping[str, Any] | None]) -> dict[str, 
     return labels
 
 
+def label_against(label: str, baseline: str) -> str:
+    """The parts of a label that the baseline's has not."""
+    known = baseline.split(" ")
+    return " ".join(part for part in label.split(" ") if part not in known) or label
+
+
 def whole_label(config: Mapping[str, Any]) -> str:
     """What a config without anything to differ from is called: its model and data."""
     names = [node.get("name") for key in ("model", "data") if isinstance(node := config.get(key), Mapping)]

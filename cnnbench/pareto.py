@@ -1,13 +1,15 @@
-"""Which choices are beaten by another that is at least as good and costs no more."""
+"""The Pareto front of quality against cost."""
 
 from collections.abc import Sequence
 
 
 def dominated(points: Sequence[tuple[float, float]]) -> list[bool]:
-    """For each (quality, cost), higher quality and lower cost being better: whether another point beats it.
-
-    To beat is to be no worse in both and better in one; equal points do not beat each other.
-    """
-    return [
-        any(other != point and other[0] >= point[0] and other[1] <= point[1] for other in points) for point in points
-    ]
+    """For each (quality, cost) whether another has as much quality for less cost, or more for as little."""
+    marks = [False] * len(points)
+    best = float("-inf")  # quality among the cheaper ones
+    by_cost = sorted(range(len(points)), key=lambda i: (points[i][1], -points[i][0]))
+    for place, i in enumerate(by_cost):
+        equal = place and points[by_cost[place - 1]] == points[i]
+        marks[i] = marks[by_cost[place - 1]] if equal else points[i][0] <= best
+        best = max(best, points[i][0])
+    return marks

@@ -10,6 +10,7 @@ from cnnbench.arguments import Parser
 from cnnbench.console import note, say, say_json, show_table
 from cnnbench.errors import ConfigError
 from cnnbench.groups import Group, collect
+from cnnbench.report_terms import Scale
 from cnnbench.statistics import MOST_SEEDS, pairs_for_difference
 from cnnbench.verdicts import paired_by_seed
 
@@ -67,7 +68,7 @@ def plan(groups: Sequence[Group], metric: str, difference: float, power: float, 
     def needed(value: float, sd: float | None) -> dict[str, Any]:
         seeds = None
         if sd is not None:
-            seeds = pairs_for_difference(sd, value / scale(metric), power=power, family=family)
+            seeds = pairs_for_difference(sd, value / Scale.of(metric).factor, power=power, family=family)
         return {"difference": value, "seeds": seeds, "hours": 2 * seeds * hours if seeds and hours else None}
 
     rows = [describe(group, groups[0], metric) for group in groups]
@@ -125,15 +126,10 @@ def hours_per_run(groups: Sequence[Group]) -> float | None:
     return plain.median(seconds) / 3600 if seconds else None
 
 
-def scale(metric: str) -> int:
-    """100 for a metric that is a fraction, of which differences are given in points; else 1."""
-    return 100 if metric.rpartition("_")[2] in ("accuracy", "gap") else 1
-
-
 def show(document: dict[str, Any]) -> None:
     """The spreads, then the seeds and hours that differences need."""
     metric, groups, needed = document["metric"], document["groups"], document["needed"]
-    unit = "points" if scale(metric) == 100 else metric
+    unit = Scale.of(metric).difference_unit or metric
     goal = groups[0]["needed"]["difference"]
     show_table(
         ("group", "seeds", f"sd ({unit})", "sd of differences from the first", f"seeds to see {goal:g}"),
@@ -173,4 +169,4 @@ def write_seeds(seeds: int | None) -> str:
 
 def write(value: float | None, metric: str) -> str:
     """A deviation, in points where the metric is a fraction."""
-    return "unknown" if value is None else f"{scale(metric) * value:.3g}"
+    return "unknown" if value is None else f"{Scale.of(metric).factor * value:.3g}"

@@ -11,7 +11,7 @@ import re
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,9 +19,8 @@ from numpy.typing import NDArray
 from cnnbench.console import visible
 from cnnbench.curves import Curve
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+Axes: TypeAlias = Any  # matplotlib's, which is imported only where a figure is made
+Figure: TypeAlias = Any
 
 INK = "#010203"  # becomes the colour of the page's text
 GREY, BLUE, VERMILLION = "#6b6b6b", "#0072b2", "#d55e00"
@@ -39,7 +38,7 @@ VERDICT_COLOURS = {"helps": BLUE, "hurts": VERMILLION}
 WIDE, NARROW = 420, 380  # px
 NAME_HEIGHT = 0.06  # of the plot's height
 MOST_DRAWN_CLASSES, MOST_COUNTED_CLASSES = 30, 12
-STYLE = {
+STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "cnnbench",
     "text.parse_math": False,
@@ -105,6 +104,8 @@ def learning_curves(series: Sequence[Series], *, ylabel: str, scale: float = 1.0
 
     The height fits what comes after the first fifth of the epochs, which would press the rest flat.
     """
+    from matplotlib.ticker import MaxNLocator
+
     shown: list[float] = []
     with _figure(NARROW, 280) as (figure, axes):
         for place, _, curve in series:
@@ -117,8 +118,8 @@ def learning_curves(series: Sequence[Series], *, ylabel: str, scale: float = 1.0
             later = slice(len(mean) // 5, None)
             shown += [(mean - spread)[later].min(), (mean + spread)[later].max()]
         room = 0.05 * (max(shown) - min(shown)) or 0.5
-        axes.set(xlabel="epoch", ylabel=ylabel, ylim=(min(shown) - room, max(shown) + room))
-        axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
+        axes.set(xlabel="epoch", ylabel=visible(ylabel), ylim=(min(shown) - room, max(shown) + room))
+        axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True, min_n_ticks=1))
         axes.grid(color=GREY, alpha=0.3, linewidth=0.5)
         _name_ends(axes, [(each, each.curve.mean[-1] * scale) for each in series])
         return _svg(figure)
@@ -129,7 +130,7 @@ def dash_of(place: int) -> str:
     return DASHES[place % len(DASHES)]
 
 
-def _name_ends(axes: "Axes", ends: Sequence[tuple[Series, float]]) -> None:
+def _name_ends(axes: Axes, ends: Sequence[tuple[Series, float]]) -> None:
     """Writes each name beside the end of its curve, moved where it would cover another or leave the plot."""
     low, high = axes.get_ylim()
     ordered = sorted(ends, key=lambda end: end[1])
@@ -145,7 +146,7 @@ def _name_ends(axes: "Axes", ends: Sequence[tuple[Series, float]]) -> None:
 
 
 def pareto(points: Sequence[Point], *, xlabel: str, ylabel: str) -> str:
-    """Quality against cost, and the front of the points that nothing beats as steps; a dominated one is hollow and pale."""
+    """Quality against cost, and the front of the points that nothing beats as steps; a dominated one is hollow."""
     from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
     with _figure(NARROW, 290) as (figure, axes):
@@ -158,15 +159,13 @@ def pareto(points: Sequence[Point], *, xlabel: str, ylabel: str) -> str:
         front = sorted((point.cost, point.quality) for point in points if not point.dominated)
         axes.plot(*zip(*front, strict=True), drawstyle="steps-post", color=GREY, linewidth=1, linestyle=(0, (4, 2)))
         for point in points:
-            pale = {"alpha": 0.55} if point.dominated else {}
-            colour = GREY if point.dominated else BLUE
-            bars = {"xerr": _bar(point.cost, point.cost_interval), "yerr": _bar(point.quality, point.quality_interval)}
-            face = "none" if point.dominated else colour
-            axes.errorbar(point.cost, point.quality, **bars, fmt="o", color=colour, mfc=face, elinewidth=1, **pale)
-            place = {"xytext": (6, 5), "textcoords": "offset points"}
-            axes.annotate(visible(point.name), (point.cost, point.quality), **place, alpha=pale.get("alpha", 1.0))
+            colour, face, alpha = (GREY, "none", 0.55) if point.dominated else (BLUE, BLUE, 1.0)
+            style: dict[str, Any] = {"fmt": "o", "color": colour, "mfc": face, "elinewidth": 1, "alpha": alpha}
+            x, y = point.cost, point.quality
+            axes.errorbar(x, y, xerr=_bar(x, point.cost_interval), yerr=_bar(y, point.quality_interval), **style)
+            axes.annotate(visible(point.name), (x, y), (6, 5), textcoords="offset points", color=colour)
         axes.margins(0.12)
-        axes.set(xlabel=xlabel, ylabel=ylabel)
+        axes.set(xlabel=visible(xlabel), ylabel=visible(ylabel))
         axes.grid(color=GREY, alpha=0.3, linewidth=0.5)
         return _svg(figure)
 
@@ -211,15 +210,15 @@ def confusion(counts: NDArray[np.int64]) -> str:
         return _svg(figure)
 
 
-def _row_text(axes: "Axes", y: int, left: str, right: str, colour: str) -> None:
+def _row_text(axes: Axes, y: int, left: str, right: str, colour: str) -> None:
     """A line of text above row `y`: what it is, and what came out."""
     transform = axes.get_yaxis_transform()
     axes.text(0, y - 0.42, shorten(left, 48 - len(right)), transform=transform, va="center")
     axes.text(1, y - 0.42, right, transform=transform, va="center", ha="right", color=colour, weight="bold")
 
 
-def _finish_rows(axes: "Axes", count: int, xlabel: str) -> None:
-    axes.set(ylim=(count - 0.5, -0.75), yticks=(), xlabel=xlabel)
+def _finish_rows(axes: Axes, count: int, xlabel: str) -> None:
+    axes.set(ylim=(count - 0.5, -0.75), yticks=(), xlabel=visible(xlabel))
     axes.spines["left"].set_visible(False)
     axes.grid(axis="x", color=GREY, alpha=0.3, linewidth=0.5)
 
@@ -233,7 +232,7 @@ def shorten(text: str, length: int) -> str:
 
 
 @contextmanager
-def _figure(width: int, height: int) -> "Iterator[tuple[Figure, Axes]]":
+def _figure(width: int, height: int) -> Iterator[tuple[Figure, Axes]]:
     """A figure of so many px with one plot, drawn in our style whatever the user's matplotlibrc says."""
     import matplotlib
     from matplotlib.backends.backend_svg import FigureCanvasSVG
@@ -248,7 +247,7 @@ def _figure(width: int, height: int) -> "Iterator[tuple[Figure, Axes]]":
         yield figure, figure.add_subplot()
 
 
-def _svg(figure: "Figure") -> str:
+def _svg(figure: Figure) -> str:
     """The figure as an <svg> element without a size, ids of its own, or fonts."""
     buffer = io.StringIO()
     nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))

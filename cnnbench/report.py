@@ -10,7 +10,7 @@ from cnnbench import __version__, plots
 from cnnbench.arguments import Parser
 from cnnbench.console import say, visible
 from cnnbench.disk import write_atomically
-from cnnbench.errors import ConfigError
+from cnnbench.errors import ConfigError, DiskError
 from cnnbench.groups import Collection, Group, Skipped, collect
 from cnnbench.report_sections import (
     MACHINE,
@@ -41,6 +41,8 @@ def main(arguments: Sequence[str]) -> None:
     options = parser.parse_args(arguments)
     if not 0 <= options.margin < math.inf:
         raise ConfigError(f"--margin {options.margin}: should be a number of at least 0, as 0.002 for 0.2 points")
+    if options.output.is_dir() or not options.output.parent.is_dir():
+        raise DiskError(f"--output {options.output}: is a folder, or lies in one that is not there; name another file")
     collection = collect(options.folders, options.metric)
     refuse_different_data(collection.groups)
     baseline = choose_baseline(collection.groups, options.baseline)

@@ -3,12 +3,11 @@
 import json
 import statistics as plain
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cnnbench import plots
 from cnnbench.curves import mean_curve
@@ -106,61 +105,34 @@ def gaps(named: Sequence[Named]) -> str | None:
     return plots.gap(rows, xlabel="training minus validation accuracy, points") if rows else None
 
 
-def predictions(named: Sequence[Named], shown: Sequence[Group], folder: Path) -> dict[str, Any] | None:
-    """Hardest images over all runs, and the confusions of the ensembles of the groups `shown`; None without files."""
-    answers: list[NDArray[np.int64]] = []
-    whole: dict[str, list[Run]] = {}
-    left_out: list[str] = []
-    reference: Predictions | None = None
-    for run in (run for each in named for run in each.group.runs):
-        found = load_predictions(run.path)
-        reference = reference or found
-        if found is None or not fits(found, reference):
-            why = "missing or damaged" if found is None else "of other test images"
+def predictions(named: Sequence[Named], shown: Sequence[Group], folder: Path) -> dict[str, Any]:
+    """Hardest images over all runs, the confusions of the ensembles of the groups `shown`, and what is left out."""
+    found = [(each, run, load_predictions(run.path)) for each in named for run in each.group.runs]
+    first = next((saved for _, _, saved in found if saved), None)
+    whole: dict[int, list[Predictions]] = {each.number: [] for each in named}
+    left_out = []
+    for each, run, saved in found:
+        if first and saved and saved.fits(first):
+            whole[each.number].append(saved)
+        else:
+            why = "of other test images" if saved else "missing or damaged"
             left_out.append(f"{relative(run.path, folder)}: predictions.npz is {why}")
-            continue
-        answers.append(found.predicted)
-        whole.setdefault(run.summary["group_hash"], []).append(run)
-    if reference is None:
-        return None
-    hard = hardest(answers, reference.labels, HARDEST)
-    matrices = [
-        ensemble_of(each, whole[each.group.group_hash], reference)
-        for group in shown
-        for each in named
-        if each.group is group and group.group_hash in whole
-    ]
+    answers = [saved.predicted for runs in whole.values() for saved in runs]
+    hard = hardest(answers, first.labels, HARDEST) if first else []
+    matrices = [each for each in named if each.group in shown and whole[each.number]]
     return {
         "runs": plural(len(answers), "run"),
-        "images": len(reference.labels),
-        "hardest": [
-            (i, label, f"{round(share * len(answers))} of {len(answers)}", answer) for i, label, share, answer in hard
-        ],
-        "matrices": matrices,
+        "images": len(first.labels) if first else 0,
+        "hardest": [(*row[:2], f"{round(row.wrong_share * len(answers))} of {len(answers)}", row[3]) for row in hard],
+        "matrices": [describe_ensemble(each, whole[each.number]) for each in matrices],
         "left_out": left_out,
     }
 
 
-def fits(found: Predictions, reference: Predictions | None) -> bool:
-    """Whether both are of the same test images and classes."""
-    return (
-        reference is not None
-        and found.logits.shape == reference.logits.shape
-        and np.array_equal(found.labels, reference.labels)
-    )
-
-
-def ensemble_of(named: Named, runs: Sequence[Run], reference: Predictions) -> dict[str, Any]:
+def describe_ensemble(named: Named, runs: Sequence[Predictions]) -> dict[str, Any]:
     """What the runs of a group answer together: accuracy, confusion matrix, the commonest confusions."""
-
-    def loaded() -> Iterator[Predictions]:  # one after the other: all at once may not fit into memory
-        for run in runs:
-            found = load_predictions(run.path)
-            if found is not None:
-                yield found
-
-    labels, num_classes = reference.labels, reference.logits.shape[1]
-    predicted = ensemble(loaded()).argmax(axis=1)
+    labels, num_classes = runs[0].labels, runs[0].logits.shape[1]
+    predicted = ensemble(runs).argmax(axis=1)
     counts = confusion(predicted, labels, num_classes)
     wrong = counts * (1 - np.eye(num_classes, dtype=np.int64))
     order = np.argsort(-wrong, axis=None, kind="stable")[:MOST_CONFUSIONS]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cnnbench.groups import Group
+from cnnbench.labels import label_against
 from cnnbench.verdicts import higher_is_better
 
 DASH = "–"
@@ -26,23 +27,15 @@ class Named:
 
 
 def name_groups(groups: Sequence[Group], baseline: Group) -> list[Named]:
-    """The groups with their numbers; the baseline is number 1."""
-    common = baseline.label.split(" ")
-    ordered = sorted(groups, key=lambda group: group is not baseline)
-    return [
-        Named(number, baseline.label if group is baseline else without(group.label, common), group)
-        for number, group in enumerate(ordered, 1)
-    ]
-
-
-def without(label: str, common: Sequence[str]) -> str:
-    """The label without the parts that are also in `common`; whole where nothing would be left."""
-    return " ".join(part for part in label.split(" ") if part not in common) or label
+    """The groups with their numbers; the baseline is number 0."""
+    others = [group for group in groups if group is not baseline]
+    named = [Named(i, label_against(group.label, baseline.label), group) for i, group in enumerate(others, 1)]
+    return [Named(0, baseline.label, baseline), *named]
 
 
 @dataclass(frozen=True)
 class Scale:
-    """How a metric is written: fractions as percentages, their differences in points; `sign` is -1 if less is better."""
+    """How a metric is written: fractions as percentages, their differences in points; `sign`: -1 if less is better."""
 
     name: str
     factor: float

@@ -20,8 +20,8 @@ def headline(named: Sequence[Named], baseline: Group, comparisons: Sequence[Comp
     seeds = f"{plural(len({run.seed for run in runs}), 'seed')}: {listed([run.seed for run in runs])}"
     if len(named) == 1:
         return f"One group of {plural(len(runs), 'run')} on {data} ({seeds}): there is nothing to compare it with."
-    counts = Counter(comparison.verdict for comparison in comparisons)
-    came_out = ", ".join(f"{counts[verdict]} {verdict}" for verdict in plots.VERDICT_MARKS if counts[verdict])
+    counts = Counter(str(comparison.verdict) for comparison in comparisons)
+    came_out = ", ".join(f"{counts[verdict]} {verdict}" for verdict in plots.VERDICT_MARKS if verdict in counts)
     return (
         f"{len(named)} groups of {plural(len(runs), 'run')} on {data} ({seeds}), by {scale.name} against "
         f"“{baseline.label}”. Verdicts: {came_out}."
