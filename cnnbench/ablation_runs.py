@@ -141,11 +141,10 @@ def train(planned: Planned) -> dict[str, str]:
         if jobs:
             run_jobs(jobs, [*elsewhere, f"hydra.sweep.dir='{folder}'"], planned.config_dir)
     except Interrupted as stop:
-        left = len(unfinished(folder, plan))
+        left, total = len(unfinished(folder, plan)), len(all_jobs(plan))
         raise Interrupted(
             stop.exit_code - 128,
-            f"stopped; {left} of {len(all_jobs(plan))} runs are to do, go on with the same command and "
-            f"hydra.sweep.dir='{folder}'",
+            f"stopped; {left} of {total} runs are to do, go on with the same command and hydra.sweep.dir='{folder}'",
         ) from None
-    done = {job.folder for job in planned.jobs} - {job.folder for job in unfinished(folder, plan)}
-    return why_not_done(folder, [job for job in planned.jobs if job.folder not in done])
+    left_over = unfinished(folder, plan)
+    return why_not_done(folder, [job for job in planned.jobs if job in left_over])

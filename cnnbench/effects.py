@@ -159,15 +159,12 @@ def table(effects: Sequence[Effect], metric: str) -> tuple[tuple[str, ...], list
 def draw(effects: Sequence[Effect], metric: str, margin: float) -> str:
     """The differences and their intervals as a figure, SVG."""
     scale = Scale.of(metric)
-    rows = [
-        ForestRow(
-            effect.technique,
-            effect.difference.mean * scale.factor if effect.difference else math.nan,
-            scale.interval(effect.difference.ci95) if effect.difference else None,
-            effect.verdict,
-        )
-        for effect in effects
-    ]
+    rows = []
+    for effect in effects:
+        difference = effect.difference
+        mean = difference.mean * scale.factor if difference else math.nan
+        interval = scale.interval(difference.ci95) if difference else None
+        rows.append(ForestRow(effect.technique, mean, interval, effect.verdict))
     return forest(rows, margin=margin * scale.factor, xlabel=scale.difference_axis)
 
 

@@ -151,12 +151,13 @@ def show(document: dict[str, Any]) -> None:
         note(f"{document['source']}; train more seeds, then plan")
         return
     sd = write(document["sd_of_differences"], metric)
-    say(f"Seeds to see a difference with {document['power']:.0%} power, one of {document['family']} compared at once,")
+    family = f", one of {document['family']} compared at once" if document["family"] > 1 else ""
+    say(f"Seeds to see a difference with {document['power']:.0%} power{family},")
     say(f"at a deviation of {sd} {unit} ({document['source']}):\n")
     show_table(
         (f"difference ({unit})", "seeds", "hours, both groups"),
         [
-            (f"{row['difference']:g}", write_seeds(row["seeds"]), f"{row['hours']:.2f}" if row["hours"] else "")
+            (f"{row['difference']:g}", write_seeds(row["seeds"]), f"{row['hours']:.2g}" if row["hours"] else "")
             for row in needed
         ],
     )
