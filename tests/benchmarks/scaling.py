@@ -69,7 +69,7 @@ def width(device: Device, multiplier: float) -> Point:
 def batch(device: Device, size: int) -> Point:
     """Steps of `deep`."""
     contender = deep(device, size)
-    return Point({"batch size": size}, contender.train, contender.steps, size)
+    return Point({"images a step": size}, contender.train, contender.steps, size)
 
 
 def deep(device: Device, batch_size: int, *overrides: str) -> Contender:
