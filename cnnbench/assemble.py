@@ -1,5 +1,6 @@
 """From a config to the parts of a run: data, model, and a Training with its batches."""
 
+import copy
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -74,8 +75,8 @@ def make_model(config: RunConfig, image_shape: tuple[int, int, int], num_classes
     return build(MODELS, "model", config.model, image_shape=image_shape, num_classes=num_classes)
 
 
-def rehearse(config: RunConfig, source: Source, model: nn.Module | None) -> Description:
-    """Builds every part on the meta device, where tensors have shapes and no numbers; gives back the model's size.
+def rehearse(config: RunConfig, source: Source, model: nn.Module | None) -> tuple[nn.Module, Description]:
+    """The model, `model` itself where it is given, and its size; every other part is built on a copy, and thrown away.
 
     Raises:
         ConfigError: with one line for everything that does not fit together: a kernel larger than its map,
@@ -85,11 +86,11 @@ def rehearse(config: RunConfig, source: Source, model: nn.Module | None) -> Desc
     if not source.has_train:
         raise DataError(f"{source.origin}: has no training images; add a train folder, or lower data.test_fraction")
     if model is None:
-        with torch.device("meta"):
-            model = make_model(config, source.image_shape, source.num_classes)
+        model = make_model(config, source.image_shape, source.num_classes)
     description = walk(model, source.image_shape)
+    spare = copy.deepcopy(model)  # stochastic depth changes the model it is built for, and others may
     context: dict[str, Any] = {
-        "model": model,
+        "model": spare,
         "steps_per_epoch": 1,
         "epochs": config.epochs,
         "num_classes": source.num_classes,
@@ -98,7 +99,7 @@ def rehearse(config: RunConfig, source: Source, model: nn.Module | None) -> Desc
         lambda: build(LOSSES, "loss", config.loss, **context),
         lambda: build(OPTIMIZERS, "optimizer", config.optimizer, **context),
         lambda: build(SCHEDULES, "schedule", config.schedule, total_steps=config.epochs, **context),
-        lambda: refuse_fixed_sizes(make_callbacks(config, **context), model, source.image_shape),
+        lambda: refuse_fixed_sizes(make_callbacks(config, **context), spare, source.image_shape),
         lambda: make_augmentations(config, source.image_shape, torch.zeros(source.image_shape[0], dtype=torch.uint8)),
     ]
     findings: list[str] = []
@@ -109,11 +110,11 @@ def rehearse(config: RunConfig, source: Source, model: nn.Module | None) -> Desc
             findings += error.findings
     if findings:
         raise ConfigError(*findings)
-    return description
+    return model, description
 
 
 def refuse_fixed_sizes(callbacks: Mapping[str, Callback], model: nn.Module, image_shape: ImageShape) -> None:
-    """Sends images of every size that the callbacks make through the model, on the meta device.
+    """Sends an image of every size that the callbacks make through the model.
 
     Raises:
         ConfigError: it does not take one of them.

@@ -61,7 +61,8 @@ def prepare(jobs: Sequence[tuple[Sequence[str], RunConfig]]) -> list[Job]:
     for overrides, config in jobs:
         try:
             source = _find_shape(config.data)
-            prepared.append(Job(overrides, config, source, rehearse(config, source, None), make_device(config)))
+            _, description = rehearse(config, source, None)
+            prepared.append(Job(overrides, config, source, description, make_device(config)))
         except ConfigError as error:
             findings |= dict.fromkeys(error.findings)
     if findings:

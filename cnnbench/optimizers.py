@@ -13,6 +13,7 @@ None touches biases and norm scales: the penalty takes conv and linear weights, 
 two or more dimensions; only sgd with `decay_biases` decays the others too.
 """
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -26,6 +27,21 @@ from cnnbench.muon import Muon
 
 FUSED_DEVICES = ("cpu", "cuda", "mps")
 NORMS = (nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.LayerNorm)
+UNCOMPILED = ("add_param_group", "zero_grad", "state_dict", "load_state_dict")
+
+
+def _eager(optimizer: type[Optimizer]) -> Any:
+    """`optimizer` without what torch wraps its methods in, which imports torch's compiler: 1 s before the first step.
+
+    The wrappers are for optimizers that are themselves compiled, and here the model alone is.
+    """
+    methods = {name: inspect.unwrap(getattr(optimizer, name)) for name in UNCOMPILED}
+    methods["step"] = torch.no_grad()(inspect.unwrap(optimizer.step))
+    return type(optimizer.__name__, (optimizer,), methods)
+
+
+SGD, Adam, AdamW = _eager(torch.optim.SGD), _eager(torch.optim.Adam), _eager(torch.optim.AdamW)
+RMSprop, EagerMuon = _eager(torch.optim.RMSprop), _eager(Muon)
 
 
 def sgd(
@@ -47,7 +63,7 @@ def sgd(
     groups = _decay_groups(model, lr, weight_decay, others_decay=weight_decay if decay_biases else 0.0)
     if norm_bias_lr_factor != 1:
         groups = _with_faster_norm_biases(groups, model, norm_bias_lr_factor)
-    return torch.optim.SGD(groups, lr=lr, momentum=momentum, nesterov=nesterov, fused=_can_fuse(model))
+    return SGD(groups, lr=lr, momentum=momentum, nesterov=nesterov, fused=_can_fuse(model))
 
 
 def adam(
@@ -55,7 +71,7 @@ def adam(
 ) -> Optimizer:
     """Adam (Kingma & Ba, 2015); weight decay is coupled."""
     groups = _decay_groups(model, lr, weight_decay)
-    return torch.optim.Adam(groups, lr=lr, betas=_pair(betas, "betas"), eps=eps, fused=_can_fuse(model))
+    return Adam(groups, lr=lr, betas=_pair(betas, "betas"), eps=eps, fused=_can_fuse(model))
 
 
 def adamw(
@@ -63,7 +79,7 @@ def adamw(
 ) -> Optimizer:
     """Adam with decoupled weight decay (Loshchilov & Hutter, 2019)."""
     groups = _decay_groups(model, lr, weight_decay)
-    return torch.optim.AdamW(groups, lr=lr, betas=_pair(betas, "betas"), eps=eps, fused=_can_fuse(model))
+    return AdamW(groups, lr=lr, betas=_pair(betas, "betas"), eps=eps, fused=_can_fuse(model))
 
 
 def rmsprop(
@@ -77,7 +93,7 @@ def rmsprop(
 ) -> Optimizer:
     """RMSprop (Tieleman & Hinton, 2012): the gradient over the root of its running mean square; coupled decay."""
     groups = _decay_groups(model, lr, weight_decay)
-    return torch.optim.RMSprop(groups, lr=lr, alpha=alpha, eps=eps, momentum=momentum)
+    return RMSprop(groups, lr=lr, alpha=alpha, eps=eps, momentum=momentum)
 
 
 def muon(
@@ -102,7 +118,7 @@ def muon(
     betas = _pair(adamw_betas, "adamw_betas")
     rest = {"rule": "adamw", "lr": adamw_lr, "initial_lr": adamw_lr, "betas": betas, "eps": adamw_eps}
     groups = [group | rule for group in _decay_groups(model, lr, weight_decay) for rule in (own, rest)]
-    return Muon(_divided(groups, _hidden_weights(model)))
+    return EagerMuon(_divided(groups, _hidden_weights(model)))
 
 
 def muon_sgd(
@@ -128,7 +144,7 @@ def muon_sgd(
         rate = head_lr if group["params"][0].ndim >= 2 else bias_lr
         rest = {"rule": "sgd", "lr": rate, "initial_lr": rate, "weight_decay": decay_per_step / rate}
         groups.append(group | rest | {"momentum": sgd_momentum})
-    return Muon(_divided(groups, _hidden_weights(model)))
+    return EagerMuon(_divided(groups, _hidden_weights(model)))
 
 
 def _hidden_weights(model: nn.Module) -> set[int]:

@@ -16,7 +16,6 @@ from cnnbench.assemble import (
     find_data,
     make_batches,
     make_device,
-    make_model,
     make_training,
     read_splits,
     recorded_device,
@@ -53,14 +52,14 @@ def run_experiment(
     started, load = time.monotonic(), LoadMeter()
     device = make_device(config)
     source = find_data(config.data)
-    description = rehearse(config, source, model)
+    with out_of_memory_named(config.batch_size):
+        model, description = rehearse(config, source, model)
     with RunFolder(path, resume=resume) as run, out_of_memory_named(config.batch_size):
         if not resume:
             run.start(config.as_dict(), environment(device), **facts(config, description))
         introduce(config, source, description)
         splits = read_splits(source, config.data)
         report_skipped(run, splits.skipped)
-        model = make_model(config, splits.image_shape, splits.num_classes) if model is None else model
         device = recorded_device(config, run.summary) if resume else choose_device(run, config, splits, model, load)
         batches = make_batches(config, splits, device)
         training = make_training(config, model, batches, splits.num_classes, device)

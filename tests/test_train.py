@@ -1,6 +1,10 @@
 import json
+import os
 import re
+import subprocess
+import sys
 from importlib.metadata import EntryPoint
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,10 +15,11 @@ from torch import nn
 
 from cnnbench import lookup
 from cnnbench.app import compose
-from cnnbench.assemble import make_device, make_model
+from cnnbench.assemble import find_data, make_device, make_model, rehearse
 from cnnbench.checkpoint import weights_sha256
 from cnnbench.data.batches import Normalize
 from cnnbench.lookup import PositiveInt
+from cnnbench.optimizers import OPTIMIZERS
 from cnnbench.recorder import Recorder
 from cnnbench.results import LATENCY_SECONDS, measure_latency
 from cnnbench.train import run_experiment
@@ -166,6 +171,29 @@ def test_a_model_of_one_image_size_is_not_trained_on_others(train, cnnbench):
         "use model.head=gap, a model that has it, or a scale nearer to 1\n"
     )
     assert summary(train("gap", *settings, "model.head=gap"))["status"] == "finished"
+
+
+def test_rehearsing_gives_back_the_model_as_it_was_built():
+    config = compose([*TINY, "model=deep_residual", "regularization=[stochastic_depth]", "pruning=filter"])
+    source = find_data(config.data)
+    model, _ = rehearse(config, source, None)
+    built = make_model(config, source.image_shape, source.num_classes)
+    assert all(torch.equal(value, built.state_dict()[key]) for key, value in model.state_dict().items())
+    assert {m.drop_probability for m in model.modules() if hasattr(m, "drop_probability")} == {0}
+
+
+def test_a_training_without_compilation_does_not_wait_for_the_compiler(tmp_path):
+    script = f"""
+import sys
+from cnnbench.cli import run
+for optimizer in {sorted(OPTIMIZERS)}:
+    code = run(["train", *sys.argv[1:], f"optimizer={{optimizer}}", f"hydra.run.dir={{optimizer}}"])
+    sys.stderr.write(f"{{code}} {{'torch._dynamo' in sys.modules}} ")
+"""
+    command = [sys.executable, "-c", script, *TINY, "model=deep_residual", "epochs=1"]
+    variables = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=variables)
+    assert done.stderr == len(OPTIMIZERS) * "0 False "
 
 
 def test_a_model_of_ones_own_is_trained_from_python_again_and_again(tmp_path):

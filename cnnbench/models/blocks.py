@@ -194,8 +194,8 @@ def classifier(
     """`stages` with a head on top and He's initial weights.
 
     fc: flatten, the hidden layers, logits. gap: the average of each channel, logits (Lin et al., Network in Network,
-    2014). The size of the flattened map is inferred from `image_shape`, on the meta device. Dropout acts on what
-    the logits are computed from, never on the logits; it scales by 1/(1 - p) and is the identity at eval.
+    2014). The size of the flattened map is inferred from `image_shape`. Dropout acts on what the logits are computed
+    from, never on the logits; it scales by 1/(1 - p) and is the identity at eval.
 
     Raises:
         ConfigError: a kernel or pooling window is larger than its map.

@@ -1,4 +1,4 @@
-"""What a model is before it has seen an image: sizes, cost and receptive field, from shapes on the meta device."""
+"""What a model is before it has seen an image: sizes, cost and receptive field, from one black image."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import flop_registry
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from cnnbench.errors import ConfigError
@@ -91,8 +92,8 @@ View = tuple[Span, Span]
 def walk(model: nn.Module, image_shape: tuple[int, int, int]) -> Description:
     """The description of `model` for images (C, H, W), without data.
 
-    One forward pass on the meta device in eval mode; weights, buffers, training flags and random state of the
-    model stay as they are, whatever device it is on.
+    One forward pass in eval mode on the model's device, which may be meta; weights, buffers, training flags and
+    random state stay as they are.
 
     Raises:
         ConfigError: a kernel or pooling window is larger than its padded map.
@@ -101,7 +102,7 @@ def walk(model: nn.Module, image_shape: tuple[int, int, int]) -> Description:
     height, width = (span.last - span.first + 1 for span in trace.view)
     return Description(
         parameters=sum(p.numel() for p in model.parameters()),
-        macs=trace.macs[""],
+        macs=trace.macs.get("", 0),
         receptive_field=(height, width),
         layers=tuple(
             Layer(name, type(m).__name__, shape, _own_parameters(m), trace.macs.get(name, 0))
@@ -158,6 +159,28 @@ class _Trace:
         )
 
 
+class _Products(TorchDispatchMode):
+    """Counts the multiply-adds of convolutions and matrix products, by torch's formulas, in all layers they are in."""
+
+    def __init__(self, trace: _Trace) -> None:
+        super().__init__()
+        self.trace = trace
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """False: the wrapper that torch would put around the method below imports its compiler, which takes 1 s."""
+        return False
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        output = func(*args, **(kwargs or {}))
+        count_flops = flop_registry.get(func._overloadpacket)
+        if count_flops is not None:
+            macs = count_flops(*args, **(kwargs or {}), out_val=output) // 2
+            for name in set(self.trace.names):
+                self.trace.macs[name] = self.trace.macs.get(name, 0) + macs
+        return output
+
+
 class _Views(TorchFunctionMode):
     """Carries the view of each feature map through every function called: windows widen it, joins unite it."""
 
@@ -189,18 +212,12 @@ class _Views(TorchFunctionMode):
 
 def _trace(model: nn.Module, image_shape: tuple[int, int, int], name: str = "", cure: str = CURE) -> _Trace:
     trace = _Trace(image_shape, cure)
-    on_meta = {
-        key: torch.empty_like(tensor, device="meta")
-        for key, tensor in [*model.named_parameters(), *model.named_buffers()]
-    }
-    images = torch.empty(1, *image_shape, device="meta")
-    counter = FlopCounterMode(display=False)
-    with _hooked(model, trace, name), torch.no_grad(), counter, _Views(trace, images):
-        trace.output_shape = tuple(functional_call(model, on_meta, (images,)).shape[1:])
-    root = type(model).__name__
-    flops = {key: sum(count.values()) for key, count in counter.get_flop_counts().items()}
-    trace.macs = {key.removeprefix(root).removeprefix("."): count // 2 for key, count in flops.items()}
-    trace.macs[""] = counter.get_total_flops() // 2
+    device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+    images = torch.zeros(1, *image_shape, device=device)
+    buffers = {key: buffer.clone() for key, buffer in model.named_buffers()}
+    forked = torch.random.fork_rng([device] if device.type == "cuda" else [])  # a network of the user's may draw
+    with _hooked(model, trace, name), torch.no_grad(), forked, _Products(trace), _Views(trace, images):
+        trace.output_shape = tuple(functional_call(model, buffers, (images,)).shape[1:])
     return trace
 
 

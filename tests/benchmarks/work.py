@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 import torch
-from PIL import Image
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
@@ -42,7 +41,7 @@ class Work:
         return make_model(self.config, self.source.image_shape, self.source.num_classes)
 
     def images(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """All images, uint8 (N, 3, 32, 32), and their labels."""
+        """All images, uint8 (N, C, H, W), and their labels."""
         count = len(self.splits.train)
         return next(self.splits.train.batches(torch.arange(count), count))
 
@@ -79,18 +78,18 @@ def sgd(model: nn.Module) -> torch.optim.SGD:
 
 
 class PilImages(Dataset):
-    """Images as PIL holds them, transformed one at a time."""
+    """Images as PIL holds them, transformed one at a time; `augmented` ones are 32x32."""
 
-    def __init__(self, work: Work) -> None:
+    def __init__(self, work: Work, *, augmented: bool = True) -> None:
         from torchvision import transforms
 
         images, labels = work.images()
-        self.images = [Image.fromarray(image.permute(1, 2, 0).numpy()) for image in images]
+        self.images = [transforms.functional.to_pil_image(image) for image in images]
         self.labels = labels.tolist()
+        augmentation = [transforms.RandomCrop(32, padding=PADDING), transforms.RandomHorizontalFlip()]
         self.transform = transforms.Compose(
             [
-                transforms.RandomCrop(32, padding=PADDING),
-                transforms.RandomHorizontalFlip(),
+                *(augmentation if augmented else []),
                 transforms.ToTensor(),
                 transforms.Normalize(work.splits.mean.tolist(), work.splits.std.tolist()),
             ]

@@ -1,9 +1,16 @@
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
+from cnnbench.app import compose
+from cnnbench.assemble import make_model
 from cnnbench.errors import ConfigError
 from cnnbench.models.describe import output_shape, walk
+
+CONF = Path(__file__).parents[2] / "conf"
 
 
 def field(*layers: nn.Module, size: int = 64) -> int:
@@ -34,6 +41,33 @@ def test_a_depthwise_convolution_costs_one_kernel_per_channel():
     description = walk(nn.Conv2d(6, 6, 3, padding=1, groups=6, bias=False), (6, 10, 10))
     assert description.parameters == 6 * 9
     assert description.macs == 6 * 9 * 100
+
+
+@pytest.mark.parametrize("name", sorted({path.stem for path in (CONF / "model").glob("*.yaml")} - {"torchvision"}))
+def test_macs_of_every_model_are_half_the_flops_that_torch_counts(name: str):
+    model = make_model(compose([f"model={name}"]), (3, 32, 32), 10).eval()
+    with FlopCounterMode(display=False) as counter:
+        model(torch.zeros(1, 3, 32, 32))
+    description = walk(model, (3, 32, 32))
+    assert description.macs == counter.get_total_flops() // 2 > 0
+    assert sum(layer.macs for layer in description.layers) == description.macs
+
+
+class Attention(nn.Module):
+    """Over the four columns of a 6x4 map."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.attention = nn.MultiheadAttention(6, num_heads=2, batch_first=True)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        columns = images[:, 0].transpose(1, 2)
+        return self.attention(columns, columns, columns)[0]
+
+
+def test_products_within_one_function_of_torch_count():
+    projections, scores, mixtures = 4 * (4 * 6 * 6), 4 * 4 * 6, 4 * 4 * 6
+    assert walk(Attention(), (1, 6, 4)).macs == projections + scores + mixtures
 
 
 def test_receptive_field_of_stacks_equals_the_known_numbers():
@@ -119,6 +153,24 @@ def test_walking_a_real_model_leaves_weights_flags_hooks_and_random_state_alone(
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
     assert [m.training for m in model] == [True, False, True, True]
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
+
+
+class Restless(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("calls", torch.zeros(()))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        self.calls += 1
+        return images + torch.rand(())
+
+
+def test_walking_a_model_that_draws_and_counts_at_every_call_leaves_no_trace():
+    model = Restless()
+    random_state = torch.get_rng_state()
+    walk(model, (1, 8, 8))
+    assert torch.equal(torch.get_rng_state(), random_state)
+    assert model.calls == 0
 
 
 def test_a_model_on_the_meta_device_has_the_same_description_as_a_real_one():
