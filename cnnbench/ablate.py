@@ -19,6 +19,7 @@ from cnnbench.effects import describe, draw, fewest_seeds, markdown, measure_eff
 from cnnbench.errors import ConfigError, DataError, SweepError
 from cnnbench.lookup import check_values
 from cnnbench.overrides import first_line
+from cnnbench.plots import standalone
 from cnnbench.wording import Scale
 
 FIGURE = "forest.svg"
@@ -125,7 +126,7 @@ def show(folder: Path, settings: Settings, *, as_json: bool, as_markdown: bool) 
     plan = read_plan(folder)
     groups = read_groups(folder, plan, settings.metric)
     effects = measure_effects(plan, groups, settings.metric, settings.margin)
-    write_atomically(folder / FIGURE, draw(effects, settings.metric, settings.margin).encode())
+    write_atomically(folder / FIGURE, standalone(draw(effects, settings.metric, settings.margin)).encode())
     columns, rows = table(effects, settings.metric)
     missing = why_not_done(folder, unfinished(folder, plan))
     if as_json:

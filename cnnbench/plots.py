@@ -247,6 +247,17 @@ def _figure(width: int, height: int) -> Iterator[tuple[Figure, Axes]]:
         yield figure, figure.add_subplot()
 
 
+def standalone(svg: str) -> str:
+    """A figure as a file of its own: with a font and a background, light or dark as whoever looks at it prefers."""
+    dark = " ".join(f"--c{light[1:]}: {colour};" for light, colour in ON_BLACK.items())
+    style = (
+        "svg { font-family: system-ui, sans-serif; color: #1a1a1a; background: #fff; } "
+        f"@media (prefers-color-scheme: dark) {{ svg {{ color: #e8e8e8; background: #16181c; {dark} }} }}"
+    )
+    opening, rest = svg.split(">", 1)
+    return f"{opening}><style>{style}</style>{rest}\n"
+
+
 def _svg(figure: Figure) -> str:
     """The figure as an <svg> element without a size, ids of its own, or fonts."""
     buffer = io.StringIO()

@@ -137,3 +137,14 @@ def test_a_confusion_matrix_has_a_number_for_each_count_that_is_not_zero():
     found = texts(plots.confusion(counts))
     assert {"31", "7", "44"} <= set(found)
     assert found.count("0") == 2  # the ticks
+
+
+def test_a_figure_in_a_file_of_its_own_has_a_font_and_a_background_for_light_and_dark():
+    svg = plots.forest([plots.ForestRow("a", 0.5, (0.2, 0.8), "helps")], margin=0.2, xlabel="points")
+    alone = plots.standalone(svg)
+    ElementTree.fromstring(alone)
+    assert alone.replace(alone[alone.index("<style>") : alone.index("</style>") + 8], "", 1) == svg + "\n"
+    style = alone.partition("</style>")[0]
+    assert "font-family" in style
+    assert "prefers-color-scheme: dark" in style
+    assert all(f"--c{light[1:]}: {dark};" in style for light, dark in plots.ON_BLACK.items())
