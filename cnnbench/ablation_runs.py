@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from signal import SIGINT
 from typing import Annotated
 
 from cnnbench.ablation import Mode, Variant, choose_techniques, combine, make_variants, read_ablation, refuse_equal
@@ -140,10 +141,10 @@ def train(planned: Planned) -> dict[str, str]:
     try:
         if jobs:
             run_jobs(jobs, [*elsewhere, f"hydra.sweep.dir='{folder}'"], planned.config_dir)
-    except Interrupted as stop:
+    except (Interrupted, KeyboardInterrupt) as stop:
         left, total = len(unfinished(folder, plan)), len(all_jobs(plan))
         raise Interrupted(
-            stop.exit_code - 128,
+            stop.exit_code - 128 if isinstance(stop, Interrupted) else SIGINT,
             f"stopped; {left} of {total} runs are to do, go on with the same command and hydra.sweep.dir='{folder}'",
         ) from None
     left_over = unfinished(folder, plan)

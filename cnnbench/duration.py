@@ -4,11 +4,14 @@ import statistics
 from collections.abc import Mapping
 from functools import partial
 
+from cnnbench.advisor import free_threads, with_policy
 from cnnbench.assemble import find_data, make_device, read_splits, rehearse
 from cnnbench.config import RunConfig
 from cnnbench.contender import EVALUATION, Contender
 from cnnbench.data import Source
+from cnnbench.device import Device
 from cnnbench.errors import ConfigError, DataError
+from cnnbench.load import LoadMeter
 from cnnbench.stopwatch import seconds_of
 
 WARM_UP, STEPS = 2, 5
@@ -23,6 +26,7 @@ def time_runs(configs: Mapping[str, RunConfig], metric: str) -> dict[str, float]
     """
     if not configs:
         return {}
+    load = LoadMeter()
     data = next(iter(configs.values())).data
     source = find_data(data)
     if metric.startswith("test_") and not source.has_test:
@@ -37,12 +41,22 @@ def time_runs(configs: Mapping[str, RunConfig], metric: str) -> dict[str, float]
         raise ConfigError(*findings)
     splits = read_splits(source, data)
     images = len(splits.train), len(splits.val)
-    return {name: expected_seconds(config, source, *images) for name, config in configs.items()}
+    threads = free_threads(load.busy_cores())
+    return {
+        name: expected_seconds(config, source, policy_of_a_run(config, threads), *images)
+        for name, config in configs.items()
+    }
 
 
-def expected_seconds(config: RunConfig, source: Source, train_images: int, val_images: int) -> float:
+def policy_of_a_run(config: RunConfig, threads: int) -> Device:
+    """What the config says, and by rule what it leaves open; of the threads so many."""
+    device = make_device(config)
+    return with_policy(device, threads=threads) if config.device.get("threads") == "auto" else device
+
+
+def expected_seconds(config: RunConfig, source: Source, device: Device, train_images: int, val_images: int) -> float:
     """Training and validation of all epochs, roughly: what changes late in a run is not seen at its start."""
-    contender = Contender(config, source, make_device(config), config.batch_size)
+    contender = Contender(config, source, device, config.batch_size)
     for _ in range(WARM_UP):
         contender.train()
     step = statistics.median(seconds_of(contender.train) for _ in range(STEPS))

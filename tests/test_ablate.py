@@ -281,6 +281,23 @@ def test_an_interrupted_ablation_goes_on_without_repeating_what_is_done(cnnbench
     assert (exit_code, out.count("\nrun: ")) == (0, 0)
 
 
+def test_ctrl_c_outside_of_training_says_how_to_go_on_too(cnnbench, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("cnnbench.train.read_test_once", interrupted)
+    exit_code, _, err = ablate(cnnbench)
+    assert exit_code == 130
+    assert "stopped; 6 of 6 runs are to do, go on with the same command" in err
+
+
+def test_the_time_is_estimated_with_the_threads_that_others_leave():
+    from cnnbench.duration import policy_of_a_run
+
+    assert policy_of_a_run(compose(["device=auto"]), 3).threads == 3
+    assert policy_of_a_run(compose(["device=cpu", "device.threads=1"]), 3).threads == 1
+
+
 def test_a_failing_technique_is_named_and_the_others_are_shown(cnnbench, tmp_path):
     (tmp_path / "own" / "ablation").mkdir(parents=True)
     techniques = "{good: [model.dropout=0.5], bad: [optimizer.lr=1e9]}"
@@ -366,9 +383,12 @@ def test_jobs_run_with_their_own_overrides_in_folders_they_name(cnnbench, tmp_pa
 
 
 def test_a_technique_takes_the_time_of_its_runs_into_account(cnnbench):
-    from cnnbench.assemble import find_data
+    from cnnbench.assemble import find_data, make_device
     from cnnbench.duration import expected_seconds
 
     config = compose(TINY_RUN)
     source = find_data(config.data)
-    assert expected_seconds(config, source, 10**6, 0) > 10 * expected_seconds(config, source, 10**3, 0) > 0
+    device = make_device(config)
+    assert (
+        expected_seconds(config, source, device, 10**6, 0) > 10 * expected_seconds(config, source, device, 10**3, 0) > 0
+    )
