@@ -150,6 +150,8 @@ def _wrong_choices(override: Override, groups: Mapping[str, list[str]]) -> list[
     group = override.key_or_group
     if override.is_delete() or not _is_choice(override, groups):
         return []
+    if group == "ablation":
+        return [f"{override.input_line}: a run has no such group; it is for `cnnbench ablate`"]
     parser = OverridesParser.create()
     values = [parser.parse_override(text).value() for text in _values(override)]
     known = groups[group]

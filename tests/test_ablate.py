@@ -291,6 +291,12 @@ def test_ctrl_c_outside_of_training_says_how_to_go_on_too(cnnbench, monkeypatch)
     assert "stopped; 6 of 6 runs are to do, go on with the same command" in err
 
 
+def test_a_run_has_no_ablation(cnnbench):
+    exit_code, _, err = cnnbench("train", "ablation=articles")
+    assert exit_code == 2
+    assert err.splitlines() == ["error: ablation=articles: a run has no such group; it is for `cnnbench ablate`"]
+
+
 def test_the_time_is_estimated_with_the_threads_that_others_leave():
     from cnnbench.duration import policy_of_a_run
 
