@@ -15,11 +15,12 @@ from cnnbench.ablation_runs import Planned, Settings, plan_runs, train
 from cnnbench.arguments import Parser
 from cnnbench.console import confirm, note, people_on_stderr, say, say_exactly, say_json, show_table
 from cnnbench.disk import write_atomically
-from cnnbench.effects import describe, draw, fewest_seeds, markdown, measure_effects, read_groups, table
+from cnnbench.effects import describe, draw, markdown, measure_effects, read_groups, table
 from cnnbench.errors import ConfigError, DataError, SweepError
 from cnnbench.lookup import check_values
 from cnnbench.overrides import first_line
 from cnnbench.plots import standalone
+from cnnbench.statistics import fewest_pairs
 from cnnbench.wording import Scale
 
 FIGURE = "forest.svg"
@@ -107,7 +108,7 @@ def show_plan(planned: Planned) -> None:
         return
     minutes = round(sum(seconds[job.variant] for job in jobs) / 60)
     say(f"{len(jobs)} runs, about {minutes // 60}:{minutes % 60:02d} hours one after the other, into {planned.folder}")
-    needed = fewest_seeds(len(others))
+    needed = fewest_pairs(len(others))
     if len(plan.seeds) < needed:
         note(
             f"seeds={len(plan.seeds)}: too few to show that a technique helps or hurts; with {len(others)} comparisons "

@@ -1,6 +1,5 @@
 """The effect of each technique, from the run folders of an ablation: accuracy, training time and latency."""
 
-import itertools
 import math
 import statistics as plain
 from collections.abc import Mapping, Sequence
@@ -13,8 +12,8 @@ from cnnbench.ablation_folder import Plan
 from cnnbench.errors import DataError
 from cnnbench.groups import Group, Run, read_run
 from cnnbench.plots import ForestRow, forest
-from cnnbench.statistics import ALPHA, PairedDifference, Verdict, holm, p_floor_of, paired_differences, verdict
-from cnnbench.verdicts import paired_by_seed
+from cnnbench.statistics import PairedDifference, Verdict, holm, verdict
+from cnnbench.verdicts import differences_of, paired_by_seed
 from cnnbench.wording import Scale, higher_is_better
 
 COLUMNS = ("technique", "seeds", "difference", "95 % interval", "p (Holm)", "verdict", "training time", "latency")
@@ -85,17 +84,6 @@ def measure_effects(plan: Plan, groups: Mapping[str, Group], metric: str, margin
             compared.items(), differences, interactions, adjusted, strict=True
         )
     ]
-
-
-def fewest_seeds(comparisons: int) -> int:
-    """How many it takes for the smallest p they can give to be 0.05 after Holm's correction."""
-    return next(n for n in itertools.count(1) if comparisons * p_floor_of(n) <= ALPHA)
-
-
-def differences_of(rows: Sequence[Sequence[float]]) -> list[PairedDifference | None]:
-    """The statistics of each row; None for an empty one."""
-    tested = iter(paired_differences([row for row in rows if row]))
-    return [next(tested) if row else None for row in rows]
 
 
 def beyond_the_sum(plan: Plan, groups: Mapping[str, Group], variant: str, metric: str) -> list[float]:

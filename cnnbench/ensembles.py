@@ -39,10 +39,7 @@ class Predictions:
 def load_predictions(run: Path) -> Predictions | None:
     """What predictions.npz of a run folder holds; None where it is missing, damaged or not what a run saves."""
     try:
-        with zipfile.ZipFile(run / PREDICTIONS) as archive:
-            if sum(member.file_size for member in archive.infolist()) > MAX_BYTES:
-                return None
-        with np.load(run / PREDICTIONS) as saved:  # never unpickles: numpy refuses arrays of objects
+        with _saved(run) as saved:
             logits, labels = saved["logits"], saved["labels"]
             if logits.ndim != 2 or logits.dtype.kind != "f" or labels.dtype.kind not in "iu":
                 return None
@@ -54,6 +51,23 @@ def load_predictions(run: Path) -> Predictions | None:
             return Predictions(logits, labels.astype(np.int64))
     except UNREADABLE:
         return None
+
+
+def load_labels(run: Path) -> Classes | None:
+    """Of predictions.npz the labels (N,) only, which is faster; None as for `load_predictions`."""
+    try:
+        with _saved(run) as saved:
+            labels = saved["labels"]
+            return labels.astype(np.int64) if labels.ndim == 1 and labels.dtype.kind in "iu" else None
+    except UNREADABLE:
+        return None
+
+
+def _saved(run: Path) -> "np.lib.npyio.NpzFile":
+    with zipfile.ZipFile(run / PREDICTIONS) as archive:
+        if sum(member.file_size for member in archive.infolist()) > MAX_BYTES:
+            raise ValueError(f"{PREDICTIONS} is too large")
+    return np.load(run / PREDICTIONS)  # never unpickles: numpy refuses arrays of objects
 
 
 def ensemble(runs: Sequence[Predictions]) -> NDArray[np.float64]:

@@ -2,16 +2,12 @@
 
 import hashlib
 import json
-import zipfile
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-import numpy as np
-
+from cnnbench.ensembles import load_labels
 from cnnbench.errors import DataError
 from cnnbench.groups import Group
-from cnnbench.runs import PREDICTIONS
 
 # of `data`: how many images are trained on, how large they are made, and how they are read
 MAY_DIFFER = ("fraction", "image_size", "channels", "resident", "pack", "workers", "download", "root")
@@ -44,21 +40,10 @@ def different_labels(groups: Sequence[Group]) -> list[str]:
     """One line where the groups' test images have different labels; groups without predictions are left out."""
     found: dict[str, Group] = {}
     for group in groups:
-        labels = test_labels(group)
+        labels = next((saved for run in group.runs if (saved := load_labels(run.path)) is not None), None)
         if labels is not None:
             found.setdefault(f"{len(labels)} labels {hashlib.sha256(labels.tobytes()).hexdigest()[:8]}", group)
     return [difference("the test set", found)] if len(found) > 1 else []
-
-
-def test_labels(group: Group) -> "np.ndarray[Any, Any] | None":
-    """The labels (N,) of the test images of the group's first run that saved its predictions."""
-    for run in group.runs:
-        try:
-            with np.load(run.path / PREDICTIONS) as saved:
-                return np.ascontiguousarray(saved["labels"], dtype=np.int64)
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile):
-            continue
-    return None
 
 
 def difference(what: str, found: Mapping[str, Group]) -> str:

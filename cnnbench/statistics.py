@@ -195,7 +195,7 @@ def seeds_needed(difference: PairedDifference, margin: float, family: int = 1) -
 
 
 def _pairs_for_equivalence(sd: float, room: float) -> int | None:
-    counts = range(_fewest_pairs(1), MOST_SEEDS + 1)
+    counts = range(fewest_pairs(1), MOST_SEEDS + 1)
     if room < t_half_width(MOST_SEEDS, sd):
         return None
     return counts[bisect_left(counts, -room, key=lambda n: -t_half_width(n, sd))]
@@ -203,12 +203,12 @@ def _pairs_for_equivalence(sd: float, room: float) -> int | None:
 
 def pairs_for_difference(sd: float, difference: float, *, power: float = POWER, family: int = 1) -> int | None:
     """The fewest pairs of which the test finds `difference` with this power; None: more than MOST_SEEDS."""
-    counts = range(_fewest_pairs(family), MOST_SEEDS + 1)
+    counts = range(fewest_pairs(family), MOST_SEEDS + 1)
     place = bisect_left(counts, power, key=lambda n: power_of(n, sd, difference, family))
     return counts[place] if place < len(counts) else None
 
 
-def _fewest_pairs(family: int) -> int:
+def fewest_pairs(family: int) -> int:
     """How many it takes for 2 / 2**n to reach 0.05 / `family`."""
     return math.ceil(1 + math.log2(family / ALPHA))
 

@@ -29,9 +29,7 @@ class Comparison:
 def compare_with(baseline: Group, groups: Sequence[Group], metric: str, margin: float) -> list[Comparison]:
     """A comparison of every other group with the baseline."""
     others = [group for group in groups if group is not baseline]
-    pairs = [paired_by_seed(baseline, other, metric) for other in others]
-    tested = iter(paired_differences([differences for differences in pairs if differences]))
-    differences = [next(tested) if found else None for found in pairs]
+    differences = differences_of([paired_by_seed(baseline, other, metric) for other in others])
     adjusted = holm([difference.p_value if difference else None for difference in differences])
     family = sum(p is not None for p in adjusted)
     higher = higher_is_better(metric)
@@ -47,6 +45,12 @@ def compare_with(baseline: Group, groups: Sequence[Group], metric: str, margin: 
         )
         for other, difference, p_holm in zip(others, differences, adjusted, strict=True)
     ]
+
+
+def differences_of(rows: Sequence[Sequence[float]]) -> list[PairedDifference | None]:
+    """The statistics of each row; None for an empty one."""
+    tested = iter(paired_differences([row for row in rows if row]))
+    return [next(tested) if row else None for row in rows]
 
 
 def paired_by_seed(baseline: Group, other: Group, metric: str) -> list[float]:

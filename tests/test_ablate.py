@@ -9,10 +9,11 @@ from cnnbench.ablation import Ablation, choose_techniques, combine, make_variant
 from cnnbench.ablation_folder import Plan, PlannedVariant, all_jobs, is_done, merged, set_aside
 from cnnbench.app import compose
 from cnnbench.conf import conf_folder
-from cnnbench.effects import contrasts, fewest_seeds, measure_effects, read_groups
+from cnnbench.effects import contrasts, measure_effects, read_groups
 from cnnbench.errors import ConfigError, DataError, RunInUseError
 from cnnbench.recorder import Recorder
 from cnnbench.runs import RunFolder, group_hash
+from cnnbench.statistics import fewest_pairs
 
 ABC = Ablation(["model=simple"], {"a": ["regularization=[l1]"], "b": ["regularization=[mixup]"], "c": ["epochs=2"]})
 TWO = ["techniques=[dropout,l1]", "seeds=2"]
@@ -212,7 +213,7 @@ def test_every_contrast_names_a_variant_with_and_one_without_the_technique():
 
 
 def test_sixteen_comparisons_need_more_seeds_than_one():
-    assert (fewest_seeds(1), fewest_seeds(16)) == (6, 10)
+    assert (fewest_pairs(1), fewest_pairs(16)) == (6, 10)
     assert 16 * 2 / 2**10 <= 0.05 < 16 * 2 / 2**9
 
 

@@ -53,3 +53,15 @@ def test_another_test_set_under_the_same_name_is_refused(tmp_path):
         save_predictions(run, np.zeros((3, 2)), np.array(labels))
     with pytest.raises(DataError, match="the test set: 3 labels"):
         check(tmp_path)
+
+
+@pytest.mark.parametrize("damage", [b"", b"PK\x05\x06 no archive", None])
+def test_damaged_predictions_say_nothing_of_the_test_set(tmp_path, damage):
+    for name in ("a", "b"):
+        run = make_run(tmp_path / name, config=data(root=name))
+        save_predictions(run, np.zeros((300, 2)), np.arange(300) % 2)
+    file = tmp_path / "b" / "predictions.npz"
+    whole = file.read_bytes()
+    place = whole.index(b"labels.npy") + 40
+    file.write_bytes(damage if damage is not None else whole[:place] + bytes(20) + whole[place + 20 :])
+    check(tmp_path)
