@@ -7,24 +7,24 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from cnnbench.augment import AUGMENTATIONS, Augmentation, compose
-from cnnbench.callback import Callback
-from cnnbench.config import RunConfig
-from cnnbench.data import DATASETS, Source, Splits, split
+from cnnbench.config.run_config import RunConfig
+from cnnbench.config.settings import build, check
+from cnnbench.data import Source, Splits
 from cnnbench.data.batches import EvaluationBatches, Normalize, TrainBatches
 from cnnbench.data.images import ImageSet, ImageShape
 from cnnbench.device import DEVICES, Device, make_policy
 from cnnbench.errors import ConfigError, DataError
-from cnnbench.lookup import build, check, settings
 from cnnbench.loop import Training
-from cnnbench.losses import LOSSES
 from cnnbench.models import MODELS
 from cnnbench.models.describe import Description, walk
-from cnnbench.optimizers import OPTIMIZERS
-from cnnbench.pruning import PRUNING
-from cnnbench.regularizers import REGULARIZERS
-from cnnbench.schedules import SCHEDULES
 from cnnbench.seeds import derive_seed
+from cnnbench.techniques.augment import AUGMENTATIONS, Augmentation, compose
+from cnnbench.techniques.callback import Callback
+from cnnbench.techniques.losses import LOSSES
+from cnnbench.techniques.optimizers import OPTIMIZERS
+from cnnbench.techniques.pruning import PRUNING
+from cnnbench.techniques.regularizers import REGULARIZERS
+from cnnbench.techniques.schedules import SCHEDULES
 
 FIRST_IMAGES = 5000  # of 32x32, or fewer and larger ones, that a model may take its initial weights from
 AVERAGES = ("swa", "ema")  # average what pruning has left, so they come after it
@@ -47,26 +47,6 @@ def recorded_device(config: RunConfig, summary: Mapping[str, Any]) -> Device:
     if config.device["name"] != "auto" or summary.get("device") != kind:
         return device
     return device if check(DEVICES, "device", {"name": kind, **policy}) else make_policy(kind, **policy)
-
-
-def find_data(node: Mapping[str, Any]) -> Source:
-    """The data set that `config.data` names, found but not yet read.
-
-    Raises:
-        DataError: it is not there.
-    """
-    return build(DATASETS, "data", source_settings(node))
-
-
-def source_settings(node: Mapping[str, Any]) -> dict[str, Any]:
-    """The part of `config.data` that says where the images come from, without how they are split."""
-    shared = settings(split)
-    return {key: value for key, value in node.items() if key not in shared}
-
-
-def read_splits(source: Source, node: Mapping[str, Any]) -> Splits:
-    """The training and validation part, read; the test part stays unread."""
-    return split(source, **{key: node[key] for key in settings(split)})
 
 
 def make_model(config: RunConfig, image_shape: tuple[int, int, int], num_classes: int) -> nn.Module:

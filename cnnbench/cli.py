@@ -1,4 +1,4 @@
-"""The command line: a verb, looked up in one table and imported when called. The only reader of sys.argv."""
+"""The command line: each verb is a module of `cnnbench.commands`, imported when called. The only reader of sys.argv."""
 
 import importlib
 import os
@@ -9,23 +9,23 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cnnbench import __version__
+from cnnbench.config.mistakes import suggest
 from cnnbench.console import note, report_error, say, show_table
 from cnnbench.errors import CnnbenchError, ConfigError, Interrupted
-from cnnbench.lookup import suggest
 
 VERBS = {
-    "train": ("cnnbench.app", "train", "train and test a CNN; -m sweeps over lists of values"),
-    "resume": ("cnnbench.resume", "main", "continue an interrupted run, bit for bit"),
-    "evaluate": ("cnnbench.evaluate", "main", "a run's accuracy on its test split or on another data set"),
-    "predict": ("cnnbench.predict", "main", "class probabilities of image files"),
-    "compare": ("cnnbench.compare", "main", "which techniques helped, by how much, and is it sure"),
-    "ablate": ("cnnbench.ablate", "main", "the effect of each technique, measured over seeds"),
-    "plan": ("cnnbench.plan", "main", "how many seeds a difference needs, and what that costs"),
-    "report": ("cnnbench.report", "main", "one offline HTML file of verdicts, curves and costs"),
-    "bench": ("cnnbench.bench", "main", "throughput, latency and memory of models in every device policy"),
-    "list": ("cnnbench.listing", "main", "what can be chosen, one line each"),
-    "doctor": ("cnnbench.doctor", "main", "this machine, and which precision is fastest on it"),
-    "data": ("cnnbench.data_report", "main", "prepare, check and describe data sets"),
+    "train": "train and test a CNN; -m sweeps over lists of values",
+    "resume": "continue an interrupted run, bit for bit",
+    "evaluate": "a run's accuracy on its test split or on another data set",
+    "predict": "class probabilities of image files",
+    "compare": "which techniques helped, by how much, and is it sure",
+    "ablate": "the effect of each technique, measured over seeds",
+    "plan": "how many seeds a difference needs, and what that costs",
+    "report": "one offline HTML file of verdicts, curves and costs",
+    "bench": "throughput, latency and memory of models in every device policy",
+    "list": "what can be chosen, one line each",
+    "doctor": "this machine, and which precision is fastest on it",
+    "data": "prepare, check and describe data sets",
 }
 
 
@@ -76,16 +76,20 @@ def dispatch(arguments: Sequence[str]) -> None:
     elif verb in ("-sc", "--shell-completion"):
         complete(arguments)
     elif verb in VERBS:
-        module, function, _ = VERBS[verb]
-        getattr(importlib.import_module(module), function)(rest)
+        run_command(verb, rest)
     else:
         raise ConfigError(f"{verb}: no such verb{suggest(verb, VERBS)}")
+
+
+def run_command(verb: str, arguments: Sequence[str]) -> None:
+    """Calls `main` of the verb's module in `cnnbench.commands`, which is imported only now."""
+    importlib.import_module(f"cnnbench.commands.{verb}").main(arguments)
 
 
 def show_help() -> None:
     """Shows the verbs."""
     say("cnnbench: train CNN image classifiers from a config, and show by measurement what helped.\n")
-    show_table(("verb", ""), [(verb, text) for verb, (_, _, text) in VERBS.items()])
+    show_table(("verb", ""), VERBS.items())
     say('\nEach verb has --help. Shell completion: eval "$(cnnbench -sc install=bash)" (or zsh, fish).')
 
 
@@ -101,7 +105,7 @@ def complete(arguments: Sequence[str]) -> None:
         if words[1] not in ("train", "bench"):
             return
         os.environ["COMP_LINE"] = line.replace(f" {words[1]}", "", 1)
-    importlib.import_module("cnnbench.app").train(arguments)
+    run_command("train", arguments)
 
 
 def write_crash_log() -> Path:

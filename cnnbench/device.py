@@ -1,16 +1,18 @@
 """Where and in which numbers a model is trained: device, precision, memory format, compilation, threads."""
 
 import contextlib
-from collections.abc import Callable
+import ctypes
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor, nn
 
-from cnnbench.errors import UnavailableError
-from cnnbench.lookup import PositiveInt
-from cnnbench.memory import keep_freed_memory
+from cnnbench.config.settings import PositiveInt
+from cnnbench.errors import OutOfMemoryError, UnavailableError
 
 Precision = Literal["fp32", "tf32", "bf16", "fp16"]
 MemoryFormat = Literal["contiguous", "channels_last"]
@@ -180,6 +182,52 @@ def make_policy(
     if precision == "tf32" and not computes_in("tf32", kind):
         raise UnavailableError(f"device.precision=tf32: this {kind} has no TF32; use fp32 or bf16")
     return Device(torch.device(kind), precision, memory_format, compile, threads or TORCH_THREADS)
+
+
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # glibc's malloc.h
+NEVER = 2**31 - 1
+
+
+def keep_freed_memory() -> bool:
+    """Has the C library reuse the memory of freed tensors; says whether it could (glibc on Linux).
+
+    By default glibc returns large blocks to the system and fetches them anew at every step, page by page: up to 10,000
+    page faults a step of `deep`, 3 to 16 % of its time. The price: what the process once had it keeps until it ends.
+    """
+    if not sys.platform.startswith("linux"):
+        return False
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # musl has none
+    return mallopt is not None and bool(mallopt(M_MMAP_MAX, 0)) and bool(mallopt(M_TRIM_THRESHOLD, NEVER))
+
+
+@contextmanager
+def out_of_memory_named(batch_size: int) -> Iterator[None]:
+    """Turns torch's out-of-memory errors, of a GPU or the CPU, into one that names a smaller batch."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        smaller = max(batch_size // 2, 1)
+        raise OutOfMemoryError(f"batch_size: out of memory at {batch_size}; try {smaller}") from error
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether torch or Python could not get the memory they asked for."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "DefaultCPUAllocator" in str(error)
+
+
+class Policy(NamedTuple):
+    """In which numbers and in which order of them a model computes."""
+
+    precision: Precision
+    memory_format: MemoryFormat
+
+
+def candidate_policies(kind: str) -> list[Policy]:
+    """Every precision in each memory format for a device of this kind (cpu, cuda, mps); only CUDA has tf32."""
+    precisions = [precision for precision in get_args(Precision) if precision != "tf32" or kind == "cuda"]
+    return [Policy(precision, format) for precision in precisions for format in get_args(MemoryFormat)]
 
 
 DEVICES = {"auto": auto, "cpu": cpu, "cuda": cuda, "mps": mps}

@@ -1,11 +1,14 @@
 """A model made ready to be asked: the same answers from less work."""
 
 import copy
+from collections.abc import Callable
 from itertools import pairwise
 
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from cnnbench.config.run_config import Views
 from cnnbench.device import Device
 
 
@@ -48,3 +51,24 @@ def _fold_children(parent: nn.Sequential) -> None:
 
 def _is_pool(parent: nn.Module, name: str) -> bool:
     return isinstance(parent.get_submodule(name), nn.MaxPool2d)
+
+
+def logits_over_views(forward: Callable[[Tensor], Tensor], images: Tensor, views: Views) -> Tensor:
+    """What `forward` gives for images (N, C, H, W), float32 where it is a mean.
+
+    flip: the mean of each image and its mirror image, two passes. flip_shift: half of that, and a quarter each of the
+    same for the image shifted by one pixel up and left, and down and right, its border reflected; six passes (Jordan,
+    94% on CIFAR-10, 2024, section 3.5).
+    """
+    match views:
+        case "flip":
+            return _mirrored(forward, images)
+        case "flip_shift":
+            padded = F.pad(images, (1, 1, 1, 1), mode="reflect")
+            shifted = _mirrored(forward, padded[:, :, :-2, :-2]) + _mirrored(forward, padded[:, :, 2:, 2:])
+            return _mirrored(forward, images) / 2 + shifted / 4
+    return forward(images)
+
+
+def _mirrored(forward: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
+    return (forward(images).float() + forward(images.flip(3)).float()) / 2

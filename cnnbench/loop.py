@@ -10,14 +10,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from cnnbench.callback import Callback
-from cnnbench.config import Views
+from cnnbench.config.run_config import Views
 from cnnbench.data.batches import Batch, TrainBatches
 from cnnbench.device import Device
 from cnnbench.errors import DivergedError
-from cnnbench.inference import prepared
+from cnnbench.inference import logits_over_views, prepared
 from cnnbench.seeds import derive_seed
-from cnnbench.test_time import logits_over_views
+from cnnbench.techniques.callback import Callback
 
 Criterion = Callable[[Tensor, Tensor], Tensor]
 Metrics = dict[str, Any]

@@ -8,14 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cnnbench.checkpoint import drop_strangers, foreign_refused, load_checkpoint, load_weights, save_checkpoint
 from cnnbench.console import TrainingProgress, note
 from cnnbench.data import Splits
 from cnnbench.data.batches import TrainBatches
 from cnnbench.errors import CheckpointError
 from cnnbench.loop import Metrics, Training, check_finite
-from cnnbench.runs import RunFolder
-from cnnbench.signals import StopSignals
+from cnnbench.runs.checkpoint import drop_strangers, foreign_refused, load_checkpoint, load_weights, save_checkpoint
+from cnnbench.runs.folder import RunFolder
+from cnnbench.runs.signals import StopSignals
 
 SECONDS_BETWEEN_LOOKS = 1.0  # how often the loop waits for the device to show the loss
 POSITION = (

@@ -3,11 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
-from cnnbench.config import LIST_GROUPS, TABLES, RunConfig
+from cnnbench.config.run_config import RunConfig
+from cnnbench.config.settings import spell
+from cnnbench.config.tables import LIST_GROUPS, TABLES
 from cnnbench.console import say, show_table
 from cnnbench.data import Source
+from cnnbench.data.images import spell_shape
 from cnnbench.device import Device
-from cnnbench.lookup import spell
 from cnnbench.models.describe import Description
 
 
@@ -15,7 +17,7 @@ def introduce(config: RunConfig, source: Source, description: Description) -> No
     """Shows every choice with its settings, then the model's size."""
     rows = [(group, choice_line(group, getattr(config, group))) for group in TABLES]
     rows.append(("run", f"seed={config.seed} epochs={config.epochs} batch_size={config.batch_size}"))
-    rows.append(("images", f"{shape(source.image_shape)}, {source.num_classes} classes"))
+    rows.append(("images", f"{spell_shape(source.image_shape)}, {source.num_classes} classes"))
     rows.append(("size", size_line(description)))
     show_table(("part", "choice"), rows)
 
@@ -40,11 +42,6 @@ def policy_line(device: Device) -> str:
     threads = f"{device.threads} thread{'s' if device.threads > 1 else ''}"
     compiled = ", compiled" if device.compile else ""
     return f"{device.torch_device.type}, {device.precision}, {device.memory_format}, {threads}{compiled}"
-
-
-def shape(image_shape: tuple[int, int, int]) -> str:
-    """`3x32x32`."""
-    return "x".join(map(str, image_shape))
 
 
 def percent(value: float | None) -> str:

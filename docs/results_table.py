@@ -14,9 +14,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from cnnbench.app import compose
-from cnnbench.conf import conf_folder
-from cnnbench.runs import SUMMARY, group_hash, read_summary
+from cnnbench.config.compose import compose
+from cnnbench.config.tables import conf_folder
+from cnnbench.runs.format import SUMMARY
+from cnnbench.runs.identity import group_hash
+from cnnbench.runs.read import read_summary
 
 COLUMNS = ("", "test accuracy", "seeds", "gap", "parameters", "train seconds", "images/s")
 

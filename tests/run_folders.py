@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import yaml
 
-from cnnbench.runs import FORMAT, SUMMARY_KEYS, config_hash, group_hash
+from cnnbench.runs.format import FORMAT, SUMMARY_KEYS
+from cnnbench.runs.identity import config_hash, group_hash
 
 CONFIG = {
     "seed": 0,

@@ -2,6 +2,7 @@
 
 import ast
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,10 +10,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from cnnbench.app import compose
-from cnnbench.config import LIST_GROUPS, TABLES, table_of
+from cnnbench.cli import VERBS
+from cnnbench.config.compose import compose
+from cnnbench.config.settings import ENTRY_POINTS, settings
+from cnnbench.config.tables import LIST_GROUPS, TABLES, table_of
 from cnnbench.data import split
-from cnnbench.lookup import settings
 
 ROOT = Path(__file__).parents[1]
 CONF = ROOT / "conf"
@@ -21,34 +23,28 @@ TREES = {
     for path in sorted((ROOT / "cnnbench").rglob("*.py"))
 }
 
-# A unit is a module or a whole package. It imports from the layers above it in this list, never from its neighbours.
-LAYERS = [
-    "errors",
-    "seeds callback lookup console disk conf environment arguments memory signals stopwatch statistics load muon",
-    "pareto labels interval_bars wording",
-    "runs checkpoint device data models augment losses optimizers schedules regularizers pruning",
-    "config data.batches groups ensembles",
-    "test_time inference verdicts same_data predictions comparison_screen curves ablation",
-    "loop screen policies peak comparison plots report_terms ablation_folder plan",
-    "assemble recorder results report_verdicts report_sections effects",
-    "contest",
-    "advisor",
-    "train trained overrides contender",
-    "app duration",
-    "data_report evaluate predict resume listing compare report ablation_runs",
-    "doctor ablate",
-    "measure",
-    "bench",
+# A room is a package or a module. It imports from the floors below its own, and within itself without circles.
+FLOORS = [
     "cli",
+    "commands",
+    "sweeps",
+    "experiment",
+    "speed",
+    "trained",
+    "assemble recorder results loop inference screen",
+    "analysis",
+    "data models",
+    "techniques",
+    "device",
+    "runs",
+    "config",
+    "console errors seeds disk machine",
 ]
-LEVEL = {f"cnnbench.{unit}": level for level, units in enumerate(LAYERS) for unit in units.split()}
+FLOOR = {f"cnnbench.{room}": floor for floor, rooms in enumerate(FLOORS) for room in rooms.split()}
 
 
-def unit_of(module):
-    """The longest prefix of a module's name that stands in LAYERS."""
-    parts = module.split(".")
-    names = (".".join(parts[:count]) for count in range(len(parts), 1, -1))
-    return next((name for name in names if name in LEVEL), None)
+def room_of(module):
+    return ".".join(module.split(".")[:2])
 
 
 def imports(tree):
@@ -62,16 +58,44 @@ def imports(tree):
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def test_every_module_has_a_layer():
-    assert [module for module in TREES if module != "cnnbench" and unit_of(module) is None] == []
-    assert [unit for unit in LEVEL if not any(unit_of(module) == unit for module in TREES)] == []
+def used_modules(module):
+    """The modules of ours that a module imports; of `from package import module` that module alone."""
+    named = {name for name in imports(TREES[module]) if name in TREES}
+    nodes = [node for node in ast.walk(TREES[module]) if isinstance(node, ast.ImportFrom)]
+    through = {n.module for n in nodes if all(f"{n.module}.{alias.name}" in TREES for alias in n.names)}
+    direct = {n.module for n in nodes if any(f"{n.module}.{alias.name}" not in TREES for alias in n.names)}
+    return sorted(named - (through - direct) - {module, "cnnbench"})
+
+
+def test_every_module_stands_in_a_room():
+    assert {room_of(module) for module in TREES if module != "cnnbench"} == set(FLOOR)
 
 
 @pytest.mark.parametrize("module", [module for module in TREES if module != "cnnbench"])
-def test_imports_go_one_way(module):
-    own = unit_of(module)
-    used = {unit_of(name) for name in imports(TREES[module]) if name.startswith("cnnbench.")} - {None, own}
-    assert [unit for unit in sorted(used) if LEVEL[unit] >= LEVEL[own]] == []
+def test_imports_go_down(module):
+    own = FLOOR[room_of(module)]
+    assert [used for used in used_modules(module) if FLOOR[room_of(used)] < own] == []
+
+
+def test_there_are_no_circles():
+    waiting = {module: set(used_modules(module)) for module in TREES}
+    while free := [module for module, used in waiting.items() if not used & waiting.keys()]:
+        for module in free:
+            del waiting[module]
+    assert waiting == {}
+
+
+def test_a_command_is_imported_by_the_command_line_alone():
+    verbs = {f"cnnbench.commands.{verb}" for verb in VERBS}
+    assert verbs <= set(TREES)
+    assert [(module, used) for module in TREES for used in used_modules(module) if used in verbs] == []
+
+
+@pytest.mark.parametrize("module", TREES)
+def test_every_module_named_in_a_text_is_there(module):
+    texts = [node.value for node in ast.walk(TREES[module]) if isinstance(node, ast.Constant) and node.value]
+    names = [text for text in texts if isinstance(text, str) and re.fullmatch(r"cnnbench(\.[a-z_]+)+", text)]
+    assert [name for name in names if name not in TREES and name not in ENTRY_POINTS.values()] == []
 
 
 def module_level(tree):
@@ -174,7 +198,7 @@ WITHOUT_TORCH = {
     "plan --help": "run(['plan', '--help'])",
     "completion": "run(['-sc', 'query=bash'])",
     "an unknown verb": "run(['trian']) - 2",
-    "reading runs": "__import__('cnnbench.runs').runs.new_run_id() == ''",
+    "reading runs": "__import__('cnnbench.runs.format').runs.format.new_run_id() == ''",
 }
 
 

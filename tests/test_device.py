@@ -3,10 +3,10 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
+from cnnbench.config.settings import build
 from cnnbench.device import DEVICES, TORCH_THREADS, Device, auto, computes_in, cpu, make_policy
 from cnnbench.errors import UnavailableError
-from cnnbench.lookup import build
-from cnnbench.regularizers import SAM
+from cnnbench.techniques.regularizers import SAM
 
 IMAGES = torch.randn(8, 2, 6, 6, generator=torch.Generator().manual_seed(0))
 LABELS = torch.arange(8) % 3

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from cnnbench.cli import VERBS
-from cnnbench.config import TABLES
-from cnnbench.overrides import refuse_mistakes
+from cnnbench.config.overrides import refuse_mistakes
+from cnnbench.config.tables import TABLES
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8").replace("\\\n", "")

@@ -6,7 +6,6 @@ from torch import nn
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from cnnbench.callback import Callback
 from cnnbench.data import ResidentImages
 from cnnbench.data.batches import TrainBatches
 from cnnbench.device import make_policy
@@ -23,6 +22,7 @@ from cnnbench.loop import (
     train_step,
 )
 from cnnbench.seeds import generator
+from cnnbench.techniques.callback import Callback
 
 IMAGES = torch.randn(12, 2, 4, 4, generator=generator(0))
 LABELS = torch.arange(12) % 3

@@ -1,5 +1,6 @@
 """Data sets: a name in `conf/data` to a `Source`, a source to the `Splits` that a run trains and tests on."""
 
+from cnnbench.config.settings import Table
 from cnnbench.data.cifar import cifar10, cifar100
 from cnnbench.data.digits import digits
 from cnnbench.data.idx import fashion_mnist, mnist
@@ -11,7 +12,6 @@ from cnnbench.data.splits import Splits, split
 from cnnbench.data.streaming import StreamedImages
 from cnnbench.data.svhn import svhn
 from cnnbench.data.synthetic import synthetic
-from cnnbench.lookup import Table
 
 __all__ = [
     "DATASETS",

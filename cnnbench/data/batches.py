@@ -6,10 +6,10 @@ from itertools import chain, count
 import torch
 from torch import Tensor
 
-from cnnbench.augment import Augmentation
 from cnnbench.data.images import ImageSet
 from cnnbench.device import Device
 from cnnbench.seeds import generator
+from cnnbench.techniques.augment import Augmentation
 
 Batch = tuple[Tensor, Tensor]
 

@@ -14,9 +14,10 @@ import torch
 from torch import Tensor
 
 from cnnbench.data.cifar_python import parse_batch
-from cnnbench.data.download import Remote, data_root, obtain
+from cnnbench.data.download import Remote, obtain
 from cnnbench.data.images import ResidentImages
 from cnnbench.data.source import Part, Source, checked_labels
+from cnnbench.disk import data_root
 from cnnbench.errors import DataError
 
 IMAGE_SHAPE = (3, 32, 32)

@@ -32,13 +32,6 @@ class Remote:
         return self.url.rsplit("/", 1)[-1]
 
 
-def data_root(root: str | None) -> Path:
-    """The folder `root`; where it is null `$XDG_CACHE_HOME/cnnbench`, else `~/.cache/cnnbench`."""
-    if root is not None:
-        return Path(root).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cnnbench"
-
-
 def obtain(remote: Remote, folder: Path, download: bool) -> Path:
     """The path of `remote` in `folder`, downloaded if it is not there and `download` allows it.
 

@@ -1,7 +1,6 @@
 """Any folder of images with one folder per class, with or without train/, val/ and test/ above them."""
 
 import functools
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
@@ -9,6 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from cnnbench.config.settings import Count, Fraction, PositiveInt
 from cnnbench.console import note
 from cnnbench.data.class_folders import Files, find_parts
 from cnnbench.data.decode import size_of
@@ -18,7 +18,7 @@ from cnnbench.data.packed import PackedImages
 from cnnbench.data.source import Part, Source
 from cnnbench.data.streaming import Decoded, StreamedImages, decode_batches, refuse
 from cnnbench.errors import ConfigError, DataError, DiskError
-from cnnbench.lookup import Count, Fraction, PositiveInt
+from cnnbench.machine import available_cores, available_memory
 
 SAMPLE_IMAGES = 100
 CHUNK_IMAGES = 256
@@ -206,17 +206,3 @@ def fits_in_memory(count: int, shape: ImageShape) -> bool:
     """Whether `COPIES` times the pixels of so many images fit into the memory that is available now."""
     channels, height, width = shape
     return COPIES * count * channels * height * width <= available_memory()
-
-
-def available_memory() -> int:
-    """Bytes that can be used without swapping: Linux's estimate, elsewhere half of all memory."""
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
-    except (OSError, StopIteration):
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
-
-
-def available_cores() -> int:
-    """The cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -12,6 +12,11 @@ ImageShape = tuple[int, int, int]
 """Channels, height, width."""
 
 
+def spell_shape(image_shape: ImageShape) -> str:
+    """`3x32x32`."""
+    return "x".join(map(str, image_shape))
+
+
 class ImageSet(Protocol):
     """Labelled images of one shape, wherever their pixels are kept."""
 

@@ -25,10 +25,9 @@ from torch import Tensor
 from cnnbench.console import note
 from cnnbench.data.class_folders import Files
 from cnnbench.data.decode import decode_image
-from cnnbench.data.download import data_root
 from cnnbench.data.images import ImageShape
 from cnnbench.data.streaming import decode_batches, refuse
-from cnnbench.disk import write_atomically
+from cnnbench.disk import data_root, write_atomically
 from cnnbench.errors import DataError, DiskError
 
 FORMAT = 1  # raise it also when decode_image gives other pixels

@@ -7,10 +7,10 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
+from cnnbench.config.settings import Count, ProperFraction, Range
 from cnnbench.data.images import ImageSet, ImageShape
 from cnnbench.data.source import Source
 from cnnbench.errors import DataError
-from cnnbench.lookup import Count, ProperFraction, Range
 from cnnbench.seeds import generator
 
 TEST_SEED = 0

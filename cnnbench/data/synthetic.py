@@ -4,10 +4,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from cnnbench.config.settings import Count, NonNegative, PositiveInt
 from cnnbench.data.images import ImageShape, ResidentImages
 from cnnbench.data.source import Part, Source
 from cnnbench.errors import ConfigError
-from cnnbench.lookup import Count, NonNegative, PositiveInt
 from cnnbench.seeds import generator
 
 GREY, CONTRAST = 127.5, 40.0

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from cnnbench.config.settings import Fraction, Positive, PositiveInt, Range
 from cnnbench.errors import ConfigError
-from cnnbench.lookup import Fraction, Positive, PositiveInt, Range
 from cnnbench.models.blocks import Activation, ConvNet, ImageShape, activation_layer
 from cnnbench.models.describe import output_shape
 

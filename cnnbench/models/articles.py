@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from cnnbench.lookup import Positive, PositiveInt, ProperFraction
+from cnnbench.config.settings import Positive, PositiveInt, ProperFraction
 from cnnbench.models.blocks import Activation, ConvNet, Head, ImageShape, Norm, Pool
 from cnnbench.models.plain import plain
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 from torch import nn
 
-from cnnbench.lookup import Count, Positive, PositiveInt, ProperFraction
+from cnnbench.config.settings import Count, Positive, PositiveInt, ProperFraction
 from cnnbench.models.blocks import (
     POOLS,
     Activation,

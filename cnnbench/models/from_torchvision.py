@@ -3,8 +3,8 @@
 import torch
 from torch import nn
 
+from cnnbench.config.mistakes import suggest
 from cnnbench.errors import ConfigError
-from cnnbench.lookup import suggest
 from cnnbench.models.blocks import ImageShape
 
 TRANSFORMERS = ("vit_", "swin_", "maxvit_")  # no convolutional networks, and bound to one image size

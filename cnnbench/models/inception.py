@@ -5,7 +5,7 @@ from collections import OrderedDict
 import torch
 from torch import Tensor, nn
 
-from cnnbench.lookup import Positive, ProperFraction
+from cnnbench.config.settings import Positive, ProperFraction
 from cnnbench.models.blocks import Activation, ConvNet, ImageShape, Norm, Stem, Style, classifier, conv_unit, scaled
 
 # Szegedy et al., Going Deeper with Convolutions, 2015, table 1: 1x1, 3x3 reduce, 3x3, 5x5 reduce, 5x5, pool projection.

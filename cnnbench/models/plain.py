@@ -6,8 +6,8 @@ from typing import Literal
 
 from torch import nn
 
+from cnnbench.config.settings import Count, Positive, PositiveInt, ProperFraction
 from cnnbench.errors import ConfigError
-from cnnbench.lookup import Count, Positive, PositiveInt, ProperFraction
 from cnnbench.models.blocks import (
     POOLS,
     Activation,

@@ -6,8 +6,8 @@ from typing import Literal
 
 from torch import Tensor, nn
 
+from cnnbench.config.settings import Positive, PositiveInt, ProperFraction
 from cnnbench.errors import ConfigError
-from cnnbench.lookup import Positive, PositiveInt, ProperFraction
 from cnnbench.models.blocks import (
     Activation,
     ConvNet,

@@ -17,13 +17,12 @@ from pathlib import Path
 
 from work import BATCH, MODELS, own_training, prepare
 
-from cnnbench.advisor import advise
 from cnnbench.assemble import make_device
 from cnnbench.device import TORCH_THREADS
-from cnnbench.environment import describe_environment
-from cnnbench.load import LoadMeter
 from cnnbench.loop import train_one_epoch
-from cnnbench.stopwatch import take_turns
+from cnnbench.machine import LoadMeter, describe_environment
+from cnnbench.speed.advisor import advise
+from cnnbench.speed.stopwatch import take_turns
 
 SECONDS_OF_LOAD = 1.0  # before the advisor looks
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cnnbench.statistics import PairedDifference, holm, paired_differences, verdict
+from cnnbench.analysis.statistics import PairedDifference, holm, paired_differences, verdict
 
 IMAGES = 10_000
 MARGIN = 0.002

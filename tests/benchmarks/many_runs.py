@@ -16,8 +16,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from run_folders import CONFIG, make_run
 
-from cnnbench.runs import SUMMARY
-from cnnbench.stopwatch import take_turns
+from cnnbench.runs.format import SUMMARY
+from cnnbench.speed.stopwatch import take_turns
 
 COMMAND = "import sys; from cnnbench.cli import run; sys.exit(run(sys.argv[1:]))"
 

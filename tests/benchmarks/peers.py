@@ -25,7 +25,7 @@ from contenders import CONTENDERS, OURS
 from work import BATCH, MODELS, own_device, prepare
 from yardsticks import overhead_ratios, peak_flops, training_flops
 
-from cnnbench.environment import describe_environment
+from cnnbench.machine import describe_environment
 
 PEERS = [name for name in CONTENDERS if name != OURS]
 PACKAGES = ("torch", "torchvision", "numpy", "pillow", "lightning", "keras", "fastai")

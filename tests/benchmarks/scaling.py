@@ -23,12 +23,12 @@ import numpy as np
 from work import BATCH, prepare
 
 from cnnbench.assemble import make_batches, make_training
-from cnnbench.contender import Contender
 from cnnbench.device import Device, computes_in, make_policy
-from cnnbench.environment import describe_environment
 from cnnbench.loop import train_one_epoch
+from cnnbench.machine import describe_environment
 from cnnbench.models.describe import walk
-from cnnbench.stopwatch import take_turns
+from cnnbench.speed.stopwatch import take_turns
+from cnnbench.speed.timed import Contender
 
 IMAGE_SHAPE = (3, 32, 32)
 

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 
-from cnnbench.stopwatch import take_turns
+from cnnbench.speed.stopwatch import take_turns
 
 FIRST_STEP = """
 import sys

@@ -23,10 +23,11 @@ import numpy as np
 import torch
 from PIL import Image
 
-from cnnbench.app import compose
-from cnnbench.assemble import find_data, make_batches, make_device, make_model, make_training, read_splits
-from cnnbench.environment import cpu_name
+from cnnbench.assemble import make_batches, make_device, make_model, make_training
+from cnnbench.config.compose import compose
+from cnnbench.data.find import find_data, read_splits
 from cnnbench.loop import train_one_epoch
+from cnnbench.machine import cpu_name
 
 BATCH = 128
 WAYS = {

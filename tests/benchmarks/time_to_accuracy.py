@@ -28,11 +28,11 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from work import PilImages, Work
 
-from cnnbench.app import compose
-from cnnbench.assemble import find_data, read_splits
+from cnnbench.config.compose import compose
 from cnnbench.data import ImageSet
-from cnnbench.environment import describe_environment
-from cnnbench.runs import read_metrics, read_summary
+from cnnbench.data.find import find_data, read_splits
+from cnnbench.machine import describe_environment
+from cnnbench.runs.read import read_metrics, read_summary
 
 BATCH, LR, MOMENTUM = 64, 0.01, 0.9
 WHITENING_IMAGES, WARM_UP_STEPS = 5000, 20

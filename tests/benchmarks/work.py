@@ -6,15 +6,16 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
-from cnnbench.advisor import advise
-from cnnbench.app import compose
-from cnnbench.assemble import find_data, make_batches, make_device, make_model, make_training, read_splits
-from cnnbench.config import RunConfig
+from cnnbench.assemble import make_batches, make_device, make_model, make_training
+from cnnbench.config.compose import compose
+from cnnbench.config.run_config import RunConfig
 from cnnbench.data import Source, Splits
 from cnnbench.data.batches import TrainBatches
+from cnnbench.data.find import find_data, read_splits
 from cnnbench.device import Device
-from cnnbench.load import LoadMeter
 from cnnbench.loop import Training
+from cnnbench.machine import LoadMeter
+from cnnbench.speed.advisor import advise
 
 BATCH, PADDING, CLASSES = 128, 4, 10
 LR, MOMENTUM, WEIGHT_DECAY = 0.01, 0.9, 5e-4

@@ -1,11 +1,11 @@
 import pytest
 import torch
 
-from cnnbench.augment import Augmentation
 from cnnbench.data import ResidentImages
 from cnnbench.data.batches import EvaluationBatches, Normalize, TrainBatches
 from cnnbench.device import make_policy
 from cnnbench.seeds import generator
+from cnnbench.techniques.augment import Augmentation
 
 MEAN, STD = torch.tensor([0.25, 0.5]), torch.tensor([0.2, 0.4])
 BRIGHTER = Augmentation(2, lambda images, noise: images + (64 * noise.sum(1)).byte()[:, None, None, None])

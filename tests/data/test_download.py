@@ -8,7 +8,8 @@ import urllib.request
 import pytest
 
 from cnnbench.data import download
-from cnnbench.data.download import Remote, data_root, obtain
+from cnnbench.data.download import Remote, obtain
+from cnnbench.disk import data_root
 from cnnbench.errors import DataError, DiskError
 
 CONTENT = b"pixels" * 1000

@@ -12,11 +12,11 @@ import pytest
 import torch
 from PIL import Image
 
-from cnnbench.app import compose
+from cnnbench.config.compose import compose
 from cnnbench.data import DATASETS, PackedImages, ResidentImages, split
 from cnnbench.data.decode import decode_image
 from cnnbench.errors import DataError, DiskError
-from cnnbench.train import run_experiment
+from cnnbench.experiment import run_experiment
 
 pack_module = import_module("cnnbench.data.pack")
 folder_module = import_module("cnnbench.data.image_folder")

@@ -7,9 +7,9 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
+from cnnbench.config.settings import check, settings
 from cnnbench.data import DATASETS, ResidentImages, Source, split
 from cnnbench.data.splits import mean_and_std, stratified_order
-from cnnbench.lookup import check, settings
 from cnnbench.seeds import generator
 
 CONF = Path(__file__).parents[2] / "conf" / "data"

@@ -6,8 +6,8 @@ import yaml
 from torch import nn
 from torch.testing import assert_close
 
+from cnnbench.config.settings import build
 from cnnbench.errors import ConfigError
-from cnnbench.lookup import build
 from cnnbench.models import MODELS
 from cnnbench.models.airbench import whitening_filters
 from cnnbench.models.describe import walk

@@ -5,8 +5,8 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from cnnbench.app import compose
 from cnnbench.assemble import make_model
+from cnnbench.config.compose import compose
 from cnnbench.errors import ConfigError
 from cnnbench.models.describe import output_shape, walk
 

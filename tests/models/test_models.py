@@ -9,8 +9,8 @@ import torch
 import yaml
 from torch import nn
 
+from cnnbench.config.settings import build, check, settings
 from cnnbench.errors import ConfigError
-from cnnbench.lookup import build, check, settings
 from cnnbench.models import MODELS
 from cnnbench.models.blocks import Residual, SumPool2d
 from cnnbench.models.describe import Description, walk

@@ -1,0 +1,146 @@
+"""Groups of runs against a baseline, as one document."""
+
+import csv
+import io
+import math
+import statistics as plain
+from argparse import Namespace
+from collections.abc import Sequence
+from typing import Any
+
+from cnnbench.analysis.config_labels import label_against
+from cnnbench.analysis.groups import Collection, Group, collect
+from cnnbench.analysis.metrics import higher_is_better
+from cnnbench.analysis.pareto import dominated
+from cnnbench.analysis.same_data import refuse_different_data
+from cnnbench.analysis.statistics import mean_interval, median_with_misses
+from cnnbench.analysis.verdicts import Comparison, choose_baseline, compare_with
+from cnnbench.errors import ConfigError
+
+
+def compare_folders(options: Namespace) -> tuple[Collection, Group, list[Comparison]]:
+    """What is in the folders, the baseline, and every other group against it.
+
+    Raises:
+        ConfigError: the margin is no number from 0 on, or there is no such baseline.
+        DataError: a folder is not there, no run counts, or the runs are on different data.
+    """
+    if not 0 <= options.margin < math.inf:
+        raise ConfigError(f"--margin {options.margin}: should be a number of at least 0, as 0.002 for 0.2 points")
+    collection = collect(options.folders, options.metric)
+    refuse_different_data(collection.groups)
+    baseline = choose_baseline(collection.groups, options.baseline)
+    return collection, baseline, compare_with(baseline, collection.groups, options.metric, options.margin)
+
+
+COSTS = ("train_seconds", "images_per_second", "latency_ms", "parameters", "nonzero_parameters", "macs", "model_bytes")
+FRONTS = ("train_seconds", "latency_ms", "macs", "model_bytes")  # accuracy against each of these
+
+
+def describe(collection: Collection, comparisons: Sequence[Comparison], metric: str, margin: float) -> dict[str, Any]:
+    """All that was found, as one JSON document."""
+    return {
+        "metric": metric,
+        "margin": margin,
+        "groups": with_fronts([describe_group(group, metric) for group in collection.groups], metric),
+        "comparisons": [describe_comparison(comparison) for comparison in comparisons],
+        "skipped": [{"path": str(skipped.path), "reason": skipped.reason} for skipped in collection.skipped],
+    }
+
+
+def describe_group(group: Group, metric: str) -> dict[str, Any]:
+    """A group's metric over its seeds, and the medians of what it costs."""
+    values = group.numbers(metric)
+    costs = {key: plain.median(numbers) if (numbers := group.numbers(key)) else None for key in COSTS}
+    return {
+        "group_hash": group.group_hash,
+        "label": group.label,
+        "n": len(values),
+        "seeds": list(group.seeds),
+        "mean": plain.fmean(values),
+        "sd": plain.stdev(values) if len(values) > 1 else None,
+        "ci95": mean_interval(values),
+        "best": max(values),
+        **costs,
+        "target": describe_target(group),
+        "runs": [str(run.path) for run in group.runs],
+    }
+
+
+def with_fronts(groups: Sequence[dict[str, Any]], metric: str) -> list[dict[str, Any]]:
+    """The groups, each with `on_front_of`: the costs at which no other group has a mean as good for less."""
+    sign = 1 if higher_is_better(metric) else -1
+    fronts: dict[str, list[str]] = {group["group_hash"]: [] for group in groups}
+    for cost in FRONTS:
+        known = [group for group in groups if group[cost] is not None]
+        marks = dominated([(sign * group["mean"], group[cost]) for group in known])
+        for group, is_dominated in zip(known, marks, strict=True):
+            if not is_dominated:
+                fronts[group["group_hash"]].append(cost)
+    return [group | {"on_front_of": fronts[group["group_hash"]]} for group in groups]
+
+
+def describe_target(group: Group) -> dict[str, Any] | None:
+    """The median training seconds to the target with its 95 % interval, a miss counting as infinity; null: no target.
+
+    An infinite number is null here.
+    """
+    target = group.runs[0].summary.get("target")
+    if not isinstance(target, dict) or target.get("value") is None:
+        return None
+    times = [run.number("time_to_target") for run in group.runs]
+    median, interval = median_with_misses(times)
+    return {
+        "metric": target.get("metric"),
+        "value": target["value"],
+        "missed": times.count(None),
+        "median_seconds": finite(median),
+        "ci95": [finite(end) for end in interval] if interval else None,
+    }
+
+
+def finite(value: float) -> float | None:
+    """`value`, or None where JSON has no number for it."""
+    return value if abs(value) < float("inf") else None
+
+
+def describe_comparison(comparison: Comparison) -> dict[str, Any]:
+    """A comparison as JSON; differences are candidate minus baseline, in the metric's unit."""
+    difference = comparison.difference
+    return {
+        "baseline": comparison.baseline.group_hash,
+        "candidate": comparison.candidate.group_hash,
+        "label": label_against(comparison.candidate.label, comparison.baseline.label),
+        "n_pairs": difference.n_pairs if difference else 0,
+        "mean_difference": difference.mean if difference else None,
+        "ci95": difference.ci95 if difference else None,
+        "p_value": difference.p_value if difference else None,
+        "p_floor": difference.p_floor if difference else None,
+        "p_holm": comparison.p_holm,
+        "effect_size": difference.effect_size if difference else None,
+        "verdict": comparison.verdict,
+        "seeds_needed": comparison.seeds_needed,
+        "unpaired_seeds": list(comparison.unpaired),
+    }
+
+
+def to_csv(document: dict[str, Any]) -> str:
+    """A row for each group, with its comparison; text that a spreadsheet would run as a formula begins with a '."""
+    compared = {comparison["candidate"]: comparison for comparison in document["comparisons"]}
+    of_group = ("group_hash", "label", "n", "mean", "sd", "best", *COSTS)
+    of_comparison = ("n_pairs", "mean_difference", "ci95", "p_value", "p_holm", "effect_size", "verdict")
+    out = io.StringIO()
+    writer = csv.writer(out)
+    writer.writerow(["metric", *of_group, "role", *of_comparison[:2], "ci95_low", "ci95_high", *of_comparison[3:]])
+    for group in document["groups"]:
+        comparison = compared.get(group["group_hash"], {})
+        low, high = comparison.get("ci95") or (None, None)
+        values = [document["metric"], *(group[key] for key in of_group), "candidate" if comparison else "baseline"]
+        values += [comparison.get("n_pairs"), comparison.get("mean_difference"), low, high]
+        writer.writerow(map(harmless, [*values, *(comparison.get(key) for key in of_comparison[3:])]))
+    return out.getvalue()
+
+
+def harmless(value: Any) -> Any:
+    """A cell that no spreadsheet takes for a formula."""
+    return f"'{value}" if isinstance(value, str) and value[:1] in tuple("=+-@\t\r") else value

@@ -1,0 +1,181 @@
+"""Run folders, found and grouped by everything but the seed. They may come from elsewhere: nothing is trusted."""
+
+import os
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cnnbench.analysis.config_labels import label_configs
+from cnnbench.errors import DataError
+from cnnbench.runs.format import ENVIRONMENT, METRICS, SUMMARY
+from cnnbench.runs.read import read_config, read_summary
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A finished run: its folder and what its summary.json says."""
+
+    path: Path
+    summary: dict[str, Any]
+
+    @property
+    def seed(self) -> int:
+        return int(self.summary["seed"])
+
+    def number(self, key: str) -> float | None:
+        """A number of the summary; None where there is none or it is no finite number."""
+        return finite_number(self.summary.get(key))
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs that differ in nothing but the seed: one for each seed, in the seeds' order.
+
+    `label` names what differs from the other groups. `config` is that of the runs, without the seed; None where it
+    cannot be read.
+    """
+
+    group_hash: str
+    label: str
+    runs: tuple[Run, ...]
+    config: dict[str, Any] | None
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        return tuple(run.seed for run in self.runs)
+
+    def numbers(self, key: str) -> list[float]:
+        """The runs' numbers of this name, those that have one."""
+        return [value for run in self.runs if (value := run.number(key)) is not None]
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A folder that does not count, and why."""
+
+    path: Path
+    reason: str
+
+
+@dataclass(frozen=True)
+class Collection:
+    """What was found: the groups in the order in which their first runs were started, and what does not count."""
+
+    groups: tuple[Group, ...]
+    skipped: tuple[Skipped, ...]
+
+
+def collect(folders: Iterable[Path], metric: str) -> Collection:
+    """All runs in and below `folders` that finished with a number for `metric`; where a seed was run twice, the later.
+
+    Raises:
+        DataError: a folder is not there, or none of the runs counts.
+    """
+    folders = list(folders)
+    found = [read_run(path, metric) for path in find_runs(folders)]
+    runs = [run for run in found if isinstance(run, Run)]
+    skipped = [folder for folder in found if isinstance(folder, Skipped)]
+    by_hash: dict[str, list[Run]] = defaultdict(list)
+    for run in sorted(runs, key=started):
+        by_hash[run.summary["group_hash"]].append(run)
+    kept = {name: latest_of_each_seed(members, skipped) for name, members in by_hash.items()}
+    configs = {name: config_of(members) for name, members in kept.items()}
+    labels = label_configs(configs)
+    groups = tuple(Group(name, labels[name], members, configs[name]) for name, members in kept.items())
+    if not groups:
+        why = count_reasons(folder.reason for folder in skipped) or "no run folder"
+        where = " ".join(map(str, folders))
+        cure = (
+            "choose another --metric" if f"without {metric}" in why else "give folders that `cnnbench train` finished"
+        )
+        raise DataError(f"{where}: no run to compare, {why}; {cure}")
+    return Collection(groups, tuple(skipped))
+
+
+def find_runs(folders: Iterable[Path]) -> Iterator[Path]:
+    """Every run folder in or below `folders`, once each; links are not followed, nothing inside a run is looked at.
+
+    Raises:
+        DataError: with one line for each folder that is not there.
+    """
+    folders = list(folders)
+    missing = [folder for folder in folders if not folder.is_dir()]
+    if missing:
+        raise DataError(*(f"{folder}: no such folder; give run folders or folders of them" for folder in missing))
+    seen: set[str] = set()
+    waiting = [str(folder) for folder in reversed(folders)]
+    while waiting:
+        folder = waiting.pop()
+        real = os.path.realpath(folder)
+        if real in seen:
+            continue
+        seen.add(real)
+        try:
+            entries = list(os.scandir(folder))
+        except OSError:
+            continue
+        if {SUMMARY, METRICS, ENVIRONMENT} & {entry.name for entry in entries}:
+            yield Path(folder)
+        else:
+            waiting += sorted((e.path for e in entries if e.is_dir(follow_symlinks=False)), reverse=True)
+
+
+def read_run(path: Path, metric: str) -> Run | Skipped:
+    """The run in a folder, or why it does not count: failed, still running, broken, of a newer format, no `metric`."""
+    try:
+        summary = read_summary(path)
+    except DataError as error:
+        newer = "has format" in str(error)
+        return Skipped(path, f"{'of a newer format' if newer else 'broken'}: {error}")
+    status, seed, group = (summary.get(key) for key in ("status", "seed", "group_hash"))
+    if status == "running":
+        return Skipped(path, "running or killed")
+    if status in ("failed", "interrupted"):
+        return Skipped(path, f"{status}: {summary.get('error')}")
+    if status != "finished" or not isinstance(group, str) or not isinstance(seed, int) or isinstance(seed, bool):
+        return Skipped(path, f"broken: {path / SUMMARY} lacks a status, seed or group_hash")
+    if finite_number(summary.get(metric)) is None:
+        return Skipped(path, f"without {metric}")
+    return Run(path, summary)
+
+
+def latest_of_each_seed(runs: Sequence[Run], skipped: list[Skipped]) -> tuple[Run, ...]:
+    """One run per seed, by seed, of `runs` in the order of their start; the earlier ones go to `skipped`."""
+    by_seed: dict[int, Run] = {}
+    for run in runs:
+        if run.seed in by_seed:
+            skipped.append(Skipped(by_seed[run.seed].path, f"repeated: seed {run.seed} was run again in {run.path}"))
+        by_seed[run.seed] = run
+    return tuple(by_seed[seed] for seed in sorted(by_seed))
+
+
+def config_of(runs: Sequence[Run]) -> dict[str, Any] | None:
+    """The config of the first run whose config can be read, without its seed."""
+    for run in runs:
+        try:
+            config = read_config(run.path)
+        except DataError:
+            continue
+        return {key: value for key, value in config.items() if key != "seed"}
+    return None
+
+
+def count_reasons(reasons: Iterable[str]) -> str:
+    """In one line how often each reason stands; what follows its colon, the details, is left out."""
+    counts = Counter(reason.partition(":")[0] for reason in reasons)
+    return ", ".join(f"{count} {reason}" for reason, count in counts.most_common())
+
+
+def started(run: Run) -> tuple[str, str]:
+    """Sorts runs by the time they were started, which their id begins with."""
+    return str(run.summary.get("run_id") or ""), str(run.path)
+
+
+def finite_number(value: Any) -> float | None:
+    """`value` as a float where it is a finite number."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max:
+        return float(value)
+    return None

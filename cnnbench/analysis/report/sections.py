@@ -1,0 +1,202 @@
+"""The report's other parts: curves, costs, gaps, predictions, and where every number comes from."""
+
+import json
+import statistics as plain
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cnnbench.analysis import plots
+from cnnbench.analysis.config_labels import ABSENT, differing_keys, settings_of, write_value
+from cnnbench.analysis.curves import mean_curve
+from cnnbench.analysis.ensembles import confusion, ensemble, hardest
+from cnnbench.analysis.groups import Group, Run
+from cnnbench.analysis.metrics import Scale
+from cnnbench.analysis.pareto import dominated
+from cnnbench.analysis.report.terms import DASH, Named, relative
+from cnnbench.analysis.statistics import mean_interval, median_with_misses
+from cnnbench.analysis.wording import plural
+from cnnbench.errors import DataError
+from cnnbench.runs.format import ENVIRONMENT
+from cnnbench.runs.predictions import Predictions, load_predictions
+from cnnbench.runs.read import read_metrics
+
+PANELS = (
+    ("val_accuracy", "validation accuracy, %", 100.0),
+    ("val_loss", "validation loss", 1.0),
+    ("train_loss", "training loss", 1.0),
+)
+COSTS = (
+    ("train_seconds", "training seconds", 1.0),
+    ("latency_ms", "latency, ms", 1.0),
+    ("model_bytes", "model size, MB", 1e-6),
+    ("macs", "multiply-adds per image, M", 1e-6),
+)
+MACHINE = ("hostname", "cpu", "cores", "platform", "python", "torch", "git_commit", "git_dirty", "threads")
+HARDEST = 20
+MOST_CONFUSIONS = 10
+LONGEST_VALUE = 200
+
+
+def learning(named: Sequence[Named]) -> dict[str, Any]:
+    """Learning curves of the first groups for which there are colours, with a legend and what was left out."""
+    lines: list[list[list[Any]]] = []
+    damaged: list[str] = []
+    for each in named[: len(plots.SERIES)]:
+        lines.append([])
+        for run in each.group.runs:
+            try:
+                lines[-1].append(read_metrics(run.path))
+            except DataError:
+                damaged.append(f"group {each.number}, seed {run.seed}: metrics.jsonl is damaged")
+    panels = []
+    for key, ylabel, scale in PANELS:
+        curves = [mean_curve(runs, key) for runs in lines]
+        series = [plots.Series(i, str(named[i].number), curve) for i, curve in enumerate(curves) if curve]
+        if series:
+            panels.append({"svg": plots.learning_curves(series, ylabel=ylabel, scale=scale), "name": ylabel})
+    legend = [
+        {"number": each.number, "label": each.label, "colour": colour, "dash": plots.dash_of(place)}
+        for place, (each, colour) in enumerate(zip(named, plots.SERIES, strict=False))
+    ]
+    left_out = [each.number for each in named[len(plots.SERIES) :]]
+    return {"panels": panels, "legend": legend, "left_out": left_out, "damaged": damaged}
+
+
+def costs(named: Sequence[Named], metric: str, scale: Scale) -> list[dict[str, Any]]:
+    """For every cost that is known: a figure of the metric against it, and a row for each group."""
+    return [
+        found for key, label, unit in COSTS if key != metric and (found := cost(named, metric, scale, key, label, unit))
+    ]
+
+
+def cost(named: Sequence[Named], metric: str, scale: Scale, key: str, label: str, unit: float) -> dict[str, Any] | None:
+    """The mean metric against the median cost; None where no group has this cost, no figure where all have the same."""
+    known = [each for each in named if each.group.numbers(key)]
+    if not known:
+        return None
+    medians = [plain.median(each.group.numbers(key)) for each in known]
+    means = [plain.fmean(each.group.numbers(metric)) for each in known]
+    beaten = dominated([(scale.sign * mean, median) for mean, median in zip(means, medians, strict=True)])
+    points = []
+    for each, median, mean, is_beaten in zip(known, medians, means, beaten, strict=True):
+        interval = median_with_misses(each.group.numbers(key))[1]
+        points.append(
+            plots.Point(
+                name=str(each.number),
+                cost=median * unit,
+                cost_interval=(interval[0] * unit, interval[1] * unit) if interval else None,
+                quality=mean * scale.factor,
+                quality_interval=scale.interval(mean_interval(each.group.numbers(metric))),
+                dominated=is_beaten,
+            )
+        )
+    rows = {
+        each.number: {"cost": f"{median * unit:,.4g}", "on_front": not is_beaten}
+        for each, median, is_beaten in zip(known, medians, beaten, strict=True)
+    }
+    figure = plots.pareto(points, xlabel=label, ylabel=scale.axis) if len(set(medians)) > 1 else None
+    return {"name": label, "svg": figure, "rows": rows}
+
+
+def gaps(named: Sequence[Named]) -> str | None:
+    """The train-validation gaps as a figure; None where no run has one."""
+    rows = [(each.text, [100 * gap for gap in each.group.numbers("train_val_gap")]) for each in named]
+    rows = [(text, values) for text, values in rows if values]
+    return plots.gap(rows, xlabel="training minus validation accuracy, points") if rows else None
+
+
+def predictions(named: Sequence[Named], shown: Sequence[Group], folder: Path) -> dict[str, Any]:
+    """Hardest images over all runs, the confusions of the ensembles of the groups `shown`, and what is left out."""
+    found = [(each, run, load_predictions(run.path)) for each in named for run in each.group.runs]
+    first = next((saved for _, _, saved in found if saved), None)
+    whole: dict[int, list[Predictions]] = {each.number: [] for each in named}
+    left_out = []
+    for each, run, saved in found:
+        if first and saved and saved.fits(first):
+            whole[each.number].append(saved)
+        else:
+            why = "of other test images" if saved else "missing or damaged"
+            left_out.append(f"{relative(run.path, folder)}: predictions.npz is {why}")
+    answers = [saved.predicted for runs in whole.values() for saved in runs]
+    hard = hardest(answers, first.labels, HARDEST) if first else []
+    matrices = [each for each in named if each.group in shown and whole[each.number]]
+    return {
+        "runs": plural(len(answers), "run"),
+        "images": len(first.labels) if first else 0,
+        "hardest": [(*row[:2], f"{round(row.wrong_share * len(answers))} of {len(answers)}", row[3]) for row in hard],
+        "matrices": [describe_ensemble(each, whole[each.number]) for each in matrices],
+        "left_out": left_out,
+    }
+
+
+def describe_ensemble(named: Named, runs: Sequence[Predictions]) -> dict[str, Any]:
+    """What the runs of a group answer together: accuracy, confusion matrix, the commonest confusions."""
+    labels, num_classes = runs[0].labels, runs[0].logits.shape[1]
+    predicted = ensemble(runs).argmax(axis=1)
+    counts = confusion(predicted, labels, num_classes)
+    wrong = counts * (1 - np.eye(num_classes, dtype=np.int64))
+    order = np.argsort(-wrong, axis=None, kind="stable")[:MOST_CONFUSIONS]
+    pairs = [(int(flat // num_classes), int(flat % num_classes)) for flat in order]
+    return {
+        "number": named.number,
+        "label": named.label,
+        "runs": plural(len(runs), "run"),
+        "accuracy": f"{100 * (predicted == labels).mean():.2f}",
+        "svg": plots.confusion(counts) if num_classes <= plots.MOST_DRAWN_CLASSES else None,
+        "num_classes": num_classes,
+        "pairs": [(true, answer, int(wrong[true, answer])) for true, answer in pairs if wrong[true, answer]],
+    }
+
+
+def differing_settings(named: Sequence[Named]) -> dict[str, Any]:
+    """A row for each key in which the configs differ, a column for each group."""
+    settings = {str(each.number): settings_of(each.group.config) for each in named if each.group.config is not None}
+    keys = list(dict.fromkeys(key for key, _ in differing_keys(settings)))
+    columns = [str(each.number) for each in named]
+    rows = []
+    for key in keys:
+        cells = [
+            DASH
+            if column not in settings
+            else write_value(settings[column][key][1])
+            if key in settings[column]
+            else ABSENT
+            for column in columns
+        ]
+        rows.append((key, [plots.shorten(cell, LONGEST_VALUE) for cell in cells]))
+    return {"columns": columns, "rows": rows, "unread": [c for c in columns if c not in settings]}
+
+
+def environments(named: Sequence[Named]) -> list[tuple[list[str], int]]:
+    """Every distinct machine with its versions, and how many runs were made on it."""
+    found = Counter(environment_of(run) for each in named for run in each.group.runs)
+    return [(list(values), count) for values, count in found.most_common()]
+
+
+def environment_of(run: Run) -> tuple[str, ...]:
+    """The values of MACHINE in environment.json; dashes where it cannot be read."""
+    try:
+        document = json.loads((run.path / ENVIRONMENT).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        document = {}
+    values = document if isinstance(document, dict) else {}
+    written = {key: plots.shorten(write_value(value), LONGEST_VALUE) for key, value in values.items()}
+    return tuple(DASH if values.get(key) is None else written[key] for key in MACHINE)
+
+
+def run_rows(named: Sequence[Named], metric: str, scale: Scale, folder: Path) -> list[tuple[Any, ...]]:
+    """A row for each run: group, path, seed, status, metric, training seconds."""
+    rows = []
+    for each in named:
+        for run in each.group.runs:
+            value, seconds = run.number(metric), run.number("train_seconds")
+            numbers = (
+                DASH if value is None else scale.write(value),
+                DASH if seconds is None else f"{seconds:,.1f}",
+            )
+            rows.append((each.number, relative(run.path, folder), run.seed, run.summary["status"], *numbers))
+    return rows

@@ -1,0 +1,16 @@
+"""Counts in words."""
+
+from collections.abc import Sequence
+
+
+def listed(values: Sequence[int]) -> str:
+    """`0 to 5`, or `0, 2, 7` where some between are missing."""
+    ordered = sorted(set(values))
+    if len(ordered) > 2 and ordered[-1] - ordered[0] == len(ordered) - 1:
+        return f"{ordered[0]} to {ordered[-1]}"
+    return ", ".join(map(str, ordered))
+
+
+def plural(count: int, what: str) -> str:
+    """`1 run`, `2 runs`."""
+    return f"{count} {what}{'' if count == 1 else 's'}"

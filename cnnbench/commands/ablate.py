@@ -1,0 +1,151 @@
+"""`cnnbench ablate`: trains a baseline with and without each technique over seeds, and shows what each changes."""
+
+from argparse import RawDescriptionHelpFormatter
+from collections.abc import Sequence
+from contextlib import nullcontext, suppress
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+
+from cnnbench.analysis.metrics import Scale
+from cnnbench.analysis.plots import standalone
+from cnnbench.analysis.statistics import fewest_pairs
+from cnnbench.commands.arguments import Parser
+from cnnbench.config.composition import first_line
+from cnnbench.config.settings import check_values
+from cnnbench.console import confirm, note, people_on_stderr, say, say_exactly, say_json, show_table
+from cnnbench.disk import write_atomically
+from cnnbench.errors import ConfigError, DataError, SweepError
+from cnnbench.sweeps.ablation_folder import all_jobs, read_plan, unfinished, why_not_done
+from cnnbench.sweeps.ablation_runs import Planned, Settings, plan_runs, train
+from cnnbench.sweeps.effects import describe, draw, markdown, measure_effects, read_groups, table
+
+FIGURE = "forest.svg"
+DESCRIPTION = """
+Trains a baseline with and without each technique, over seeds, and shows what each technique changes: the difference
+with its 95 % interval, Holm's p, a verdict, and what it costs in training time and latency. First the plan is shown,
+with the time it will take. Called again with the same hydra.sweep.dir it goes on where it was stopped.
+
+its own keys, with their defaults:
+  ablation=articles        a file of conf/ablation: a baseline and techniques (`cnnbench list ablation`)
+  mode=add_one             add_one: the baseline with each | leave_one: all but each | pairs: also with every two
+  seeds=6                  how many: 0, 1, ...; one comparison needs six to decide anything, 16 need ten
+  techniques=[A,B]         only these of the file
+  metric=test_accuracy     a number of summary.json
+  margin=0.002             differences below it have no practical effect
+"""
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Plans, asks, trains what is not done yet, and shows the effects; with --table only shows them."""
+    parser = Parser("ablate", DESCRIPTION)
+    parser.formatter_class = RawDescriptionHelpFormatter
+    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="as for `cnnbench train`, for all runs")
+    parser.add_argument("--table", type=Path, metavar="DIR", help="only show the effects in the folder of an ablation")
+    parser.add_argument("--yes", action="store_true", help="start without asking")
+    parser.add_argument("--config-dir", metavar="PATH", help="a folder with groups of your own")
+    output = parser.add_mutually_exclusive_group()
+    output.add_argument("--json", action="store_true", help="print one JSON document")
+    output.add_argument("--markdown", action="store_true", help="print the table in Markdown")
+    options = parser.parse_intermixed_args(arguments)
+    settings, overrides = own_settings(options.overrides)
+    if options.table and overrides:
+        parser.error(f"{overrides[0]}: with --table only metric=KEY and margin=NUMBER can be given")
+    failures: dict[str, str] = {}
+    folder = options.table
+    if not folder:
+        with people_on_stderr() if options.json or options.markdown else nullcontext():
+            planned = plan_runs(settings, overrides, options.config_dir)
+            folder = planned.folder
+            show_plan(planned)
+            if planned.jobs and not options.yes and not confirm("start?"):
+                return
+            failures = train(planned)
+    with suppress(DataError) if failures else nullcontext():  # where all have failed there is nothing to show
+        show(folder, settings, as_json=options.json, as_markdown=options.markdown)
+    if failures:
+        raise SweepError(*(f"{folder / name}: {reason}" for name, reason in failures.items()))
+
+
+def own_settings(texts: Sequence[str]) -> tuple[Settings, list[str]]:
+    """`ablate`'s own keys among the overrides, and the others.
+
+    Raises:
+        ConfigError: with one line for each that has a wrong value.
+    """
+    names = [field.name for field in fields(Settings)]
+    own = [text for text in texts if text.partition("=")[0] in names and "=" in text]
+    values: dict[str, Any] = {}
+    for text in own:
+        try:
+            override = OverridesParser.create().parse_override(text)
+        except HydraException as error:
+            raise ConfigError(f"{text}: cannot be read as KEY=VALUE ({first_line(error)})") from None
+        values[override.key_or_group] = text if override.is_sweep_override() else override.value()
+    findings = check_values(asdict(Settings()) | values, get_type_hints(Settings, include_extras=True), "")
+    if findings:
+        raise ConfigError(*findings)
+    return Settings(**values), [text for text in texts if text not in own]
+
+
+def show_plan(planned: Planned) -> None:
+    """What will be trained, how long that takes, and whether so many seeds can decide anything."""
+    plan, jobs, seconds = planned.plan, planned.jobs, planned.seconds
+    (name, first), *others = plan.variants.items()
+    say(f"{name}: {' '.join(first.overrides)}\n")
+    rows = [(name, "", *cost(name, planned))]
+    for name, variant in others:
+        differing = sorted({*variant.techniques} ^ {*first.techniques}, key=list(plan.techniques).index)
+        rows.append((name, " ".join(text for t in differing for text in plan.techniques[t]), *cost(name, planned)))
+    show_table(("variant", "left out" if plan.mode == "leave_one" else "added", "runs", "a run"), rows)
+    say()
+    if done := planned.wanted - len(jobs):
+        say(f"{done} of {planned.wanted} done already")
+    if not jobs:
+        return
+    minutes = round(sum(seconds[job.variant] for job in jobs) / 60)
+    say(f"{len(jobs)} runs, about {minutes // 60}:{minutes % 60:02d} hours one after the other, into {planned.folder}")
+    needed = fewest_pairs(len(others))
+    if len(plan.seeds) < needed:
+        note(
+            f"seeds={len(plan.seeds)}: too few to show that a technique helps or hurts; with {len(others)} comparisons "
+            f"it takes seeds={needed}, or fewer techniques"
+        )
+
+
+def cost(name: str, planned: Planned) -> tuple[str, str]:
+    """How many runs of a variant there are to do, and how long one takes."""
+    runs = sum(job.variant == name for job in planned.jobs)
+    return str(runs), f"{planned.seconds[name]:,.0f} s" if runs else ""
+
+
+def show(folder: Path, settings: Settings, *, as_json: bool, as_markdown: bool) -> None:
+    """The effects that the runs in the folder show, in the form asked for; draws them into the folder too."""
+    plan = read_plan(folder)
+    groups = read_groups(folder, plan, settings.metric)
+    effects = measure_effects(plan, groups, settings.metric, settings.margin)
+    write_atomically(folder / FIGURE, standalone(draw(effects, settings.metric, settings.margin)).encode())
+    columns, rows = table(effects, settings.metric)
+    missing = why_not_done(folder, unfinished(folder, plan))
+    if as_json:
+        say_json(
+            describe(plan, effects, settings.metric, settings.margin) | {"folder": str(folder), "missing": missing}
+        )
+        return
+    if as_markdown:
+        for line in markdown(columns, rows):
+            say_exactly(line)
+        return
+    what = (
+        "of each technique, with all others" if plan.mode == "leave_one" else "of each technique, added to the baseline"
+    )
+    unit = Scale.of(settings.metric).difference_unit
+    say(f"\nEffect on {settings.metric} {what}{f' ({unit})' if unit else ''}:\n")
+    show_table(columns, rows)
+    say(f"\nfigure: {folder / FIGURE}")
+    say_exactly(f"ablation: {folder}")
+    if missing:
+        note(f"{len(missing)} of {len(all_jobs(plan))} runs are not finished and do not count")

@@ -1,0 +1,31 @@
+"""An argparse parser whose mistakes are ConfigErrors: one line, exit code 2."""
+
+import argparse
+from pathlib import Path
+from typing import NoReturn
+
+from cnnbench.errors import ConfigError
+
+
+class Parser(argparse.ArgumentParser):
+    """For `cnnbench VERB`; raises ConfigError where argparse would print its usage and leave."""
+
+    def __init__(self, verb: str, description: str) -> None:
+        super().__init__(prog=f"cnnbench {verb}", description=description, allow_abbrev=False)
+        self._verb = verb
+
+    def error(self, message: str) -> NoReturn:
+        """Raises: ConfigError."""
+        raise ConfigError(f"{message}; see `cnnbench {self._verb} --help`")
+
+
+def comparison_parser(verb: str, description: str) -> Parser:
+    """A parser of folders, `--baseline`, `--metric` and `--margin`."""
+    parser = Parser(verb, description)
+    parser.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="run folders, or folders of them")
+    parser.add_argument("--baseline", metavar="GROUP", help="label or hash of a group; default: the one run first")
+    parser.add_argument("--metric", default="test_accuracy", help="a number of summary.json (default: test_accuracy)")
+    parser.add_argument(
+        "--margin", type=float, default=0.002, help="a difference below this has no practical effect (default: 0.002)"
+    )
+    return parser

@@ -1,0 +1,35 @@
+"""`cnnbench compare`: which groups of runs are better than a baseline, by how much, and whether this is sure."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from cnnbench.analysis.compared_predictions import compare_predictions
+from cnnbench.analysis.comparison import compare_folders, describe, to_csv
+from cnnbench.commands.arguments import comparison_parser
+from cnnbench.commands.comparison_screen import show
+from cnnbench.console import say_json
+from cnnbench.disk import write_atomically
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Prints a verdict for every group but the baseline, and what each group costs."""
+    parser = comparison_parser(
+        "compare",
+        "Groups the runs in and below the folders by everything but the seed, and compares each group with a baseline, "
+        "paired by seed: mean difference with a 95 % interval (BCa bootstrap), exact sign-flip p with Holm's "
+        "correction, and a verdict.",
+    )
+    parser.add_argument("--predictions", action="store_true", help="also compare the saved test predictions")
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="write a row for each group")
+    options = parser.parse_args(arguments)
+    collection, baseline, comparisons = compare_folders(options)
+    document = describe(collection, comparisons, options.metric, options.margin)
+    if options.predictions:
+        document["predictions"] = compare_predictions(baseline, collection.groups)
+    if options.csv:
+        write_atomically(options.csv, to_csv(document).encode())
+    if options.json:
+        say_json(document)
+    else:
+        show(document)

@@ -1,0 +1,182 @@
+"""What `compare` prints for people: a document of verdicts as tables and lines."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from cnnbench.analysis.groups import count_reasons
+from cnnbench.analysis.metrics import Scale
+from cnnbench.analysis.wording import plural
+from cnnbench.commands.interval_bars import draw_intervals
+from cnnbench.console import has_room, note, say, show_table
+
+WIDE = 120  # characters: below, effect sizes and drawn intervals are left out
+Document = Mapping[str, Any]
+
+
+def show(document: Document) -> None:
+    """Verdicts with their intervals drawn, then costs, then what does not count."""
+    candidates = {comparison["candidate"] for comparison in document["comparisons"]}
+    groups = sorted(document["groups"], key=lambda group: group["group_hash"] in candidates)  # the baseline is 0
+    document = {**document, "groups": groups}
+    runs = sum(group["n"] for group in groups)
+    say(f"{document['metric']} of {plural(len(groups), 'group')}, {plural(runs, 'run')}\n")
+    show_verdicts(document, short_names(document))
+    say("")
+    show_costs(groups)
+    if predictions := document.get("predictions"):
+        show_predictions(predictions, {group["group_hash"]: str(number) for number, group in enumerate(groups)})
+    for line in remarks(document):
+        note(line)
+
+
+def show_verdicts(document: Document, names: Sequence[str]) -> None:
+    """A row for each group: its mean, its difference from the baseline, and the verdict."""
+    scale = Scale.of(document["metric"])
+    compared = {comparison["candidate"]: comparison for comparison in document["comparisons"]}
+    rows = [compared.get(group["group_hash"], {}) for group in document["groups"]]
+    bars = draw_intervals([row.get("mean_difference") for row in rows], [row.get("ci95") for row in rows])
+    columns = [
+        "",
+        "group",
+        "n",
+        in_unit("mean ± sd", scale.unit),
+        in_unit("difference", scale.difference_unit),
+        "p (Holm)",
+        "verdict",
+    ]
+    cells = [
+        [
+            number,
+            name,
+            group["n"],
+            spread(group["mean"], group["sd"], scale),
+            *(judged(row, scale) if row else ("", "", "baseline")),
+        ]
+        for number, (group, name, row) in enumerate(zip(document["groups"], names, rows, strict=True))
+    ]
+    if has_room(WIDE):
+        columns += ["dz", ""]
+        for line, row, bar in zip(cells, rows, bars, strict=True):
+            line += ["" if row.get("effect_size") is None else f"{row['effect_size']:.1f}", bar]
+    show_table(columns, cells)
+
+
+def short_names(document: Document) -> list[str]:
+    """The groups' labels; of a candidate only what differs from the baseline."""
+    compared = {comparison["candidate"]: comparison["label"] for comparison in document["comparisons"]}
+    return [compared.get(group["group_hash"], group["label"]) for group in document["groups"]]
+
+
+def in_unit(what: str, unit: str) -> str:
+    """The heading of a column, with the unit where there is one."""
+    return f"{what} ({unit})" if unit else what
+
+
+def spread(mean: float, sd: float | None, scale: Scale) -> str:
+    """`90.12 ± 0.34`, or the value alone."""
+    return scale.write(mean) if sd is None else f"{scale.write(mean)} ± {scale.write(sd)}"
+
+
+def judged(row: Mapping[str, Any], scale: Scale) -> tuple[str, ...]:
+    """A comparison in words: difference with its interval, p, verdict."""
+    if row["mean_difference"] is None:
+        return ("no shared seed", "", row["verdict"])
+    needed, floor, interval = row["seeds_needed"], row["p_floor"], row["ci95"]
+    difference = scale.write_difference(row["mean_difference"])
+    verdict = row["verdict"]
+    if verdict == "undecided" and needed:
+        verdict += f", {needed} seeds would do"
+    p = "" if row["p_holm"] is None else f"{row['p_holm']:.2g}"
+    return (
+        f"{difference} {scale.write_interval(interval)}" if interval else difference,
+        f"{p} (floor {floor:.2g})" if p and floor and floor > 0.05 else p,
+        verdict,
+    )
+
+
+def show_costs(groups: Sequence[Mapping[str, Any]]) -> None:
+    """A row for each group with the medians of its costs; columns nobody has are left out."""
+    columns = {
+        "train s": ("train_seconds", ",.1f"),
+        "images/s": ("images_per_second", ",.0f"),
+        "latency ms": ("latency_ms", ",.2f"),
+        "parameters": ("parameters", ",.0f"),
+        "MACs": ("macs", ",.0f"),
+        "bytes": ("model_bytes", ",.0f"),
+    }
+    shown = {name: column for name, column in columns.items() if any(g[column[0]] is not None for g in groups)}
+    targets = any(group["target"] for group in groups)
+    show_table(
+        ("", *shown, *(["s to target"] if targets else [])),
+        [
+            (
+                number,
+                *(cost(group, key, form) for key, form in shown.values()),
+                *([to_target(group["target"])] if targets else []),
+            )
+            for number, group in enumerate(groups)
+        ],
+    )
+    say("* no other group is as good for less")
+
+
+def cost(group: Mapping[str, Any], key: str, form: str) -> str:
+    """A cost, marked where the group is on its Pareto front."""
+    return "" if group[key] is None else format(group[key], form) + "*" * (key in group["on_front_of"])
+
+
+def to_target(target: Mapping[str, Any] | None) -> str:
+    """`median [low, high]` training seconds, and how many runs missed the target."""
+    if target is None:
+        return ""
+    low, high = target["ci95"] or (None, None)
+    ends = f" [{seconds(low)}, {seconds(high)}]" if target["ci95"] else ""
+    missed = f", {target['missed']} missed" if target["missed"] else ""
+    return f"{seconds(target['median_seconds'])}{ends}{missed}"
+
+
+def seconds(value: float | None) -> str:
+    """A time; None stands for a miss."""
+    return "never" if value is None else f"{value:,.1f}"
+
+
+def show_predictions(predictions: Mapping[str, Any], numbers: Mapping[str, str]) -> None:
+    """Each group's ensemble beside the baseline's, then the test images that most runs miss."""
+    compared = {pair["candidate"]: pair for pair in predictions["comparisons"]}
+    say("")
+    show_table(
+        ("", "runs", "ensemble (%)", "own churn (%)", "churn against the baseline (%)", "p (McNemar)"),
+        [
+            (
+                numbers[group["group_hash"]],
+                group["n"],
+                per_cent(group["ensemble_accuracy"]),
+                per_cent(group["churn"]),
+                per_cent(compared.get(group["group_hash"], {}).get("churn")),
+                f"{pair['mcnemar_p']:.2g}" if (pair := compared.get(group["group_hash"])) else "",
+            )
+            for group in predictions["groups"]
+        ],
+    )
+    hard = [f"{row['image']} (class {row['label']})" for row in predictions["hardest"]]
+    say(f"\nhardest test images: {', '.join(hard) or 'none that any run misses'}")
+    if predictions["left_out"]:
+        note(f"predictions missing, damaged or of other images: {', '.join(predictions['left_out'])}")
+
+
+def per_cent(share: float | None) -> str:
+    """A share in per cent; nothing for None."""
+    return "" if share is None else f"{100 * share:.2f}"
+
+
+def remarks(document: Document) -> list[str]:
+    """What to know beside the tables: seeds without a partner, unequal numbers of runs, folders that do not count."""
+    lines = [
+        f"{row['label']}: seeds {', '.join(map(str, row['unpaired_seeds']))} have no partner "
+        "and take no part in the comparison"
+        for row in document["comparisons"]
+        if row["unpaired_seeds"]
+    ]
+    if document["skipped"]:
+        lines.append(f"left out: {count_reasons(row['reason'] for row in document['skipped'])}")
+    return lines

@@ -1,0 +1,41 @@
+"""`cnnbench data`: which data sets are here; read one whole, check it and describe it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from cnnbench.commands.arguments import Parser
+from cnnbench.commands.places import PLACES, place_rows
+from cnnbench.config.compose import compose
+from cnnbench.console import say_json, show_table
+from cnnbench.data.inspect import describe_data, locate_all
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Without a name, lists where the data sets are; with one, reads it and describes it."""
+    parser = Parser("data", "Prepare, check and describe data sets; without a name, show which are here.")
+    parser.add_argument("name", nargs="?", help="a choice of `cnnbench list data`")
+    parser.add_argument("overrides", nargs="*", metavar="data.KEY=VALUE", help="data.root=PATH data.download=true ...")
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    options = parser.parse_args(arguments)
+    if options.name is None:
+        report: Any = locate_all()
+        table: tuple[Sequence[str], Sequence[Sequence[str]]] = (PLACES, place_rows(report))
+    else:
+        report = describe_data(compose([f"data={options.name}", *options.overrides]).data)
+        table = ("data", ""), [(key, _show(value)) for key, value in report.items()]
+    if options.json:
+        say_json(report)
+    else:
+        show_table(*table)
+
+
+def _show(value: Any) -> str:
+    match value:
+        case {"total": int(total), **by_class}:
+            counts = [count for count in by_class.values() if isinstance(count, int)]
+            return f"{total:,} ({min(counts):,} to {max(counts):,} a class)"
+        case [float(), *_]:
+            return ", ".join(f"{number:.4f}" for number in value)
+        case list():
+            return ", ".join(map(str, value)) or "none"
+    return "none" if value is None else str(value)

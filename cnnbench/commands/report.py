@@ -1,0 +1,26 @@
+"""`cnnbench report`: one HTML file of verdicts, curves and costs that loads nothing and can be handed on."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from cnnbench.analysis.comparison import compare_folders
+from cnnbench.analysis.report.page import describe, render
+from cnnbench.commands.arguments import comparison_parser
+from cnnbench.console import say
+from cnnbench.disk import write_atomically
+from cnnbench.errors import DiskError
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Writes the page and says where."""
+    parser = comparison_parser(
+        "report", "Writes what the runs in and below the folders show as one HTML file that loads nothing."
+    )
+    parser.add_argument("-o", "--output", type=Path, default=Path("report.html"), help="default: report.html")
+    options = parser.parse_args(arguments)
+    if options.output.is_dir() or not options.output.parent.is_dir():
+        raise DiskError(f"--output {options.output}: is a folder, or lies in one that is not there; name another file")
+    found = compare_folders(options)
+    document = describe(*found, options.metric, options.margin, options.output.parent)
+    write_atomically(options.output, render(document).encode())
+    say(f"report: {options.output}")

@@ -1,0 +1,194 @@
+"""Every mistake in the overrides of a command line, where Hydra would stop at the first."""
+
+import itertools
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Glob, Override
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from cnnbench.config.composition import compose_overrides, first_line, to_plain
+from cnnbench.config.mistakes import did_you_mean, suggest
+from cnnbench.config.run_config import check_config
+from cnnbench.config.tables import LIST_GROUPS, conf_folder
+from cnnbench.errors import CnnbenchError, ConfigError
+
+
+def refuse_mistakes(
+    overrides: Sequence[str], config_dir: str | None = None, *, sweep: bool = False, values: bool = True
+) -> None:
+    """Looks for every mistake in `overrides`, where Hydra would stop at the first.
+
+    In a sweep each value is tried once, beside the first values of the others. `values=False` looks at choices
+    and keys only, which is fast.
+
+    Raises:
+        ConfigError: with one line for each.
+    """
+    findings: list[str] = []
+    groups = _groups(config_dir)
+    good: list[Override] = []
+    unclear: set[str] = set()  # groups whose settings cannot be judged, for their choice is wrong
+    for override in _parse(overrides, findings):
+        wrong = _wrong_choices(override, groups) + _wrong_sweep(override, sweep)
+        findings += wrong
+        unclear |= {override.key_or_group} if wrong else set()
+        good += [] if wrong else [override]
+    if values and not findings and not any(_value_findings(job, config_dir) for job in _jobs(good)):
+        return  # the rest is for telling what is wrong
+    if unclear:
+        good = [o for o in good if o.key_or_group.split(".")[0] not in unclear and "experiment" not in unclear]
+    chosen = [override for override in good if _is_choice(override, groups)]
+    try:
+        known = {key for job in _jobs(chosen) for key in _known_keys(job, config_dir)}
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(*findings, first_line(error)) from None
+    unknown = [o for o in good if o not in chosen and not o.is_add() and o.key_or_group not in known]
+    findings += [_unknown_key(override.key_or_group, known) for override in unknown]
+    if values:
+        for job in _jobs([override for override in good if override not in unknown]):
+            findings += [finding for finding in _value_findings(job, config_dir) if finding not in findings]
+    if findings:
+        raise ConfigError(*findings)
+
+
+def every_job(overrides: Sequence[str], config_dir: str | None = None) -> list[list[str]]:
+    """The overrides of each job of a sweep: every combination of the values, those of the last changing fastest.
+
+    Raises:
+        ConfigError: with one line for every sweep that names no values.
+    """
+    groups = _groups(config_dir)
+    swept = OverridesParser.create().parse_overrides(list(overrides))
+    values = [_values(override) or _matches(override, groups) for override in swept]
+    findings = [
+        f"{override.input_line}: stands for no values that could be tried; write them as {override.key_or_group}=A,B"
+        for override, chosen in zip(swept, values, strict=True)
+        if not chosen
+    ]
+    if findings:
+        raise ConfigError(*findings)
+    return [list(job) for job in itertools.product(*values)]
+
+
+def _groups(config_dir: str | None) -> dict[str, list[str]]:
+    """The choices of every group, with those in the user's own folder.
+
+    Raises:
+        ConfigError: there is no such folder.
+    """
+    if config_dir and not Path(config_dir).is_dir():
+        raise ConfigError(f"--config-dir={config_dir}: no such folder")
+    groups: dict[str, list[str]] = {}
+    for folder in (conf_folder(), Path(config_dir or conf_folder())):
+        for path in sorted(folder.glob("*/*.yaml")):
+            groups.setdefault(path.parent.name, []).append(path.stem)
+    return {group: sorted(set(choices)) for group, choices in groups.items()}
+
+
+def _parse(overrides: Sequence[str], findings: list[str]) -> Iterator[Override]:
+    """What can be read of `overrides` and is not Hydra's own; appends to `findings` what cannot be read."""
+    parser = OverridesParser.create()
+    for text in overrides:
+        try:
+            override = parser.parse_override(text)
+        except HydraException as error:
+            findings.append(
+                f"{text}: cannot be read as KEY=VALUE ({first_line(error)}); "
+                f"a value with special characters needs quotes that reach cnnbench: 'KEY=\"VALUE\"'"
+            )
+            continue
+        if not override.key_or_group:
+            findings.append(f"{text}: has no key; write KEY=VALUE")
+        elif not override.is_hydra_override():
+            yield override
+
+
+def _is_choice(override: Override, groups: Mapping[str, list[str]]) -> bool:
+    """Whether it picks from a group; `model={depth: 2}` changes values instead."""
+    return override.key_or_group in groups and not isinstance(override.value(), dict)
+
+
+def _wrong_choices(override: Override, groups: Mapping[str, list[str]]) -> list[str]:
+    group = override.key_or_group
+    if override.is_delete() or not _is_choice(override, groups):
+        return []
+    if group == "ablation":
+        return [f"{override.input_line}: a run has no such group; it is for `cnnbench ablate`"]
+    parser = OverridesParser.create()
+    values = [parser.parse_override(text).value() for text in _values(override)]
+    known = groups[group]
+    if group not in LIST_GROUPS and any(isinstance(value, list) for value in values):
+        return [f"{override.input_line}: takes one {group}; only {' and '.join(LIST_GROUPS)} take a list"]
+    choices = [choice for value in values for choice in _as_list(value)]
+    wrong = ["null" if choice is None else str(choice) for choice in choices if choice not in known]
+    return [f"{group}={choice}: no such {group}{suggest(choice, known)}" for choice in wrong]
+
+
+def _wrong_sweep(override: Override, sweep: bool) -> list[str]:
+    if sweep or not override.is_sweep_override():
+        return []
+    text = override.input_line
+    return [f"{text}: several values; sweep over them with -m, or write one list as KEY=[A,B]"]
+
+
+def _as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def _jobs(overrides: Sequence[Override]) -> Iterator[list[str]]:
+    """The overrides of single jobs: the first values of all sweeps, then each other value beside these."""
+    texts = [values for override in overrides if (values := _values(override))]
+    first = [values[0] for values in texts]
+    yield first
+    for place, values in enumerate(texts):
+        for value in values[1:]:
+            yield [*first[:place], value, *first[place + 1 :]]
+
+
+def _values(override: Override) -> list[str]:
+    """The override as typed, or if it sweeps one for each value; none where they cannot be enumerated."""
+    if not override.is_sweep_override():
+        return [override.input_line or ""]
+    try:
+        return [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
+    except HydraException:  # an interval, or glob(*)
+        return []
+
+
+def _matches(override: Override, groups: Mapping[str, list[str]]) -> list[str]:
+    """What a glob over the choices of a group stands for."""
+    pattern, key = override.value(), override.key_or_group
+    if not isinstance(pattern, Glob):
+        return []
+    return [f"{override.get_key_element()}={name}" for name in pattern.filter(groups.get(key, []))]
+
+
+def _known_keys(job: Sequence[str], config_dir: str | None) -> Iterator[str]:
+    return _flatten(OmegaConf.to_container(compose_overrides(job, config_dir)))
+
+
+def _flatten(node: Any, prefix: str = "") -> Iterator[str]:
+    for key, value in node.items():
+        yield f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            yield from _flatten(value, f"{prefix}{key}.")
+
+
+def _unknown_key(key: str, known: Collection[str]) -> str:
+    near = did_you_mean(key, [other for other in known if other.count(".") == key.count(".")])
+    return f"{key}: unknown key{near or ';'} `cnnbench train --cfg job` shows all keys"
+
+
+def _value_findings(job: Sequence[str], config_dir: str | None) -> Sequence[str]:
+    try:
+        check_config(to_plain(compose_overrides(job, config_dir)))
+    except CnnbenchError as error:
+        return error.findings
+    except (HydraException, OmegaConfBaseException) as error:
+        return [f"{' '.join(job)}: {first_line(error)}"]
+    return []

@@ -1,0 +1,77 @@
+"""A run's config as plain values: its shape and its checks."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Annotated, Any, Literal
+
+from cnnbench.config.settings import Count, PositiveInt, Range, check, check_values
+from cnnbench.config.tables import LIST_GROUPS, TABLES, shared_settings, table_of
+from cnnbench.errors import ConfigError
+
+Views = Literal["none", "flip", "flip_shift"]
+
+
+@dataclass(frozen=True)
+class Target:
+    """What `time_to_target` measures: the training seconds until `metric` first reaches `value`."""
+
+    metric: Literal["val_accuracy"]
+    value: Annotated[float, Range(above=0, at_most=1)] | None
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """All that determines a run. The groups hold plain values: `{"name": choice, setting: value, ...}`,
+    `augmentation` and `regularization` one such mapping of settings per name."""
+
+    seed: Count
+    epochs: PositiveInt
+    batch_size: PositiveInt
+    select: Literal["best", "last"]
+    test_time_augmentation: Views
+    target: dict[str, Any]
+    model: dict[str, Any]
+    data: dict[str, Any]
+    augmentation: dict[str, dict[str, Any]]
+    loss: dict[str, Any]
+    optimizer: dict[str, Any]
+    schedule: dict[str, Any]
+    regularization: dict[str, dict[str, Any]]
+    pruning: dict[str, Any]
+    device: dict[str, Any]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain nested dicts, as config.yaml holds them."""
+        return asdict(self)
+
+
+def check_config(values: Mapping[str, Any]) -> RunConfig:
+    """`values` as a RunConfig.
+
+    Raises:
+        ConfigError: with one line for every mistake in the whole config.
+    """
+    expected = {field.name: field.type for field in fields(RunConfig)}
+    findings = check_values(values, expected, "")
+    if isinstance(values.get("target"), Mapping):
+        findings += check_values(values["target"], {field.name: field.type for field in fields(Target)}, "target")
+    for group in TABLES:
+        node = values.get(group)
+        if isinstance(node, Mapping):
+            findings += check_group(group, node)
+    if findings:
+        raise ConfigError(*findings)
+    return RunConfig(**values)
+
+
+def check_group(group: str, node: Mapping[str, Any]) -> list[str]:
+    """The mistakes in the part of the config that one group holds."""
+    table = table_of(group)
+    if group not in LIST_GROUPS:
+        return check(table, group, node, shared=shared_settings(group))
+    return [
+        finding
+        for name, values in node.items()
+        if isinstance(values, Mapping)  # check_config has named the others
+        for finding in check(table, group, {"name": name, **values}, path=f"{group}.{name}")
+    ]

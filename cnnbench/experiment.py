@@ -1,0 +1,159 @@
+"""One run: from a checked config to a finished run folder."""
+
+import shlex
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from cnnbench.assemble import evaluation_batches, make_batches, make_device, make_training, recorded_device, rehearse
+from cnnbench.config.run_config import RunConfig
+from cnnbench.console import note, say, say_exactly
+from cnnbench.data import Splits
+from cnnbench.data.batches import Normalize
+from cnnbench.data.find import find_data, read_splits
+from cnnbench.device import Device, out_of_memory_named
+from cnnbench.loop import evaluate, fit
+from cnnbench.machine import LoadMeter, describe_environment
+from cnnbench.models.describe import Description
+from cnnbench.recorder import Recorder
+from cnnbench.results import describe_model, describe_training
+from cnnbench.runs.folder import RunFolder
+from cnnbench.runs.format import LOG
+from cnnbench.runs.predictions import write_predictions
+from cnnbench.screen import introduce, policy_line, show_results
+from cnnbench.seeds import generator
+from cnnbench.speed.advisor import advice_line, advise
+from cnnbench.speed.latency import measure_latency
+
+
+def run_experiment(
+    config: RunConfig, path: Path, *, model: nn.Module | None = None, resume: bool = False
+) -> dict[str, Any]:
+    """Trains and tests as `config` says, into the run folder `path`; gives back its summary.
+
+    `model` takes the place of `config.model`: a network of your own, from images (N, C, H, W) to logits (N, K).
+    With `resume`, continues the run that `path` holds at its last checkpoint.
+
+    Raises:
+        CnnbenchError: what the user can mend; its class tells the exit code.
+    """
+    started, load = time.monotonic(), LoadMeter()
+    device = make_device(config)
+    source = find_data(config.data)
+    with out_of_memory_named(config.batch_size):
+        model, description = rehearse(config, source, model)
+    with RunFolder(path, resume=resume) as run, out_of_memory_named(config.batch_size):
+        if not resume:
+            run.start(config.as_dict(), environment(device), **facts(config, description))
+        introduce(config, source, description)
+        splits = read_splits(source, config.data)
+        report_skipped(run, splits.skipped)
+        device = recorded_device(config, run.summary) if resume else choose_device(run, config, splits, model, load)
+        batches = make_batches(config, splits, device)
+        training = make_training(config, model, batches, splits.num_classes, device)
+        validation = evaluation_batches(splits.val, config, batches.normalize, device)
+        recorder = Recorder(run, training, batches, splits, config.epochs)
+        if resume:
+            recorder.resume()
+        with recorder:
+            fit(
+                training,
+                batches,
+                validation,
+                epochs=config.epochs,
+                target=config.target["value"],
+                views=config.test_time_augmentation,
+                after_batch=recorder.after_batch,
+                after_epoch=recorder.after_epoch,
+            )
+        run.update_summary(**describe_training(run, training))
+        epoch, selected = recorder.load_selected(config.select)
+        run.update_summary(selected_epoch=epoch, **describe_model(selected))
+        run.update_summary(**compare_with_training_images(selected, splits, config, batches.normalize, device))
+        run.update_summary(**read_test_once(run, selected, splits, config, batches.normalize, device))
+        latency_ms = measure_latency(selected, splits.image_shape, batches.normalize, device)
+        seconds = time.monotonic() - started + (run.summary["total_seconds"] or 0)
+        run.update_summary(status="finished", exit_code=0, latency_ms=latency_ms, total_seconds=seconds)
+        show_results(run.summary)
+    say_exactly(f"run: {path}")
+    return run.summary
+
+
+def environment(device: Device) -> dict[str, Any]:
+    """What environment.json holds."""
+    versions = {"torch": str(torch.__version__), "threads": device.threads}
+    if device.torch_device.type == "cuda":
+        versions["gpu"] = torch.cuda.get_device_name(device.torch_device)
+    return describe_environment(f"{sys.argv[0]} {shlex.join(sys.argv[1:])}") | versions
+
+
+def facts(config: RunConfig, description: Description) -> dict[str, Any]:
+    """What summary.json holds before the training starts."""
+    return {
+        "model": config.model["name"],
+        "data": config.data["name"],
+        "parameters": description.parameters,
+        "macs": description.macs,
+        "target": config.target,
+    }
+
+
+def choose_device(run: RunFolder, config: RunConfig, splits: Splits, model: nn.Module, load: LoadMeter) -> Device:
+    """The device and its policy: what the config says, and for what it leaves open what the advisor finds."""
+    device, advice = advise(config, splits, model, make_device(config), load.busy_cores())
+    run.write_environment(environment(device) | ({"advice": advice} if advice else {}))
+    run.update_summary(device=device.torch_device.type, **device.policy())
+    say(f"\npolicy  {policy_line(device)}{'; ' + advice_line(advice) if advice else ''}")
+    say("* marks the best epoch so far")
+    return device
+
+
+def report_skipped(run: RunFolder, skipped: Sequence[str]) -> None:
+    """Says how many unreadable images were left out; train.log lists them."""
+    if skipped:
+        note(f"{len(skipped)} images cannot be read and are left out; {run.path / LOG} lists them")
+    for line in skipped:
+        run.log(f"left out: {line}")
+
+
+def compare_with_training_images(
+    model: nn.Module, splits: Splits, config: RunConfig, normalize: Normalize, device: Device
+) -> dict[str, float]:
+    """Accuracy on as many training images, not augmented, as there are validation images; and the gap between them."""
+    if not len(splits.val):
+        return {}
+    order = torch.randperm(len(splits.train), generator=generator(config.seed, "gap"))
+    views = config.test_time_augmentation
+    sample = splits.train.subset(order[: len(splits.val)])
+    seen = evaluate(model, evaluation_batches(sample, config, normalize, device), device, views)
+    unseen = evaluate(model, evaluation_batches(splits.val, config, normalize, device), device, views)
+    assert seen is not None
+    assert unseen is not None
+    return {"train_accuracy": seen.accuracy, "train_val_gap": seen.accuracy - unseen.accuracy}
+
+
+def read_test_once(
+    run: RunFolder, model: nn.Module, splits: Splits, config: RunConfig, normalize: Normalize, device: Device
+) -> dict[str, float]:
+    """Reads the test split, counts the read, and writes predictions.npz; nothing where there is no such split."""
+    images = splits.read_test()
+    if images is None:
+        return {}
+    run.update_summary(test_reads=run.summary["test_reads"] + 1)
+    run.log(f"test split read ({run.summary['test_reads']})")
+    report_skipped(run, images.skipped)
+    views = config.test_time_augmentation
+    evaluation = evaluate(model, evaluation_batches(images, config, normalize, device), device, views)
+    if evaluation is None:
+        return {}
+    write_predictions(run.path, evaluation.logits.cpu().numpy(), evaluation.labels.cpu().numpy())
+    return {
+        "test_accuracy": evaluation.accuracy,
+        "test_top5_accuracy": evaluation.top5_accuracy,
+        "test_loss": evaluation.loss,
+    }

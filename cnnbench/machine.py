@@ -1,0 +1,108 @@
+"""This machine: processor, cores, memory, load, versions, git. The one reader of /proc."""
+
+import os
+import platform
+import socket
+import subprocess
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+
+def describe_environment(command: str) -> dict[str, Any]:
+    """Where and how the run was started: python, machine, load, git commit, command line."""
+    commit, dirty = _git_state()
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "hostname": socket.gethostname(),
+        "cpu": cpu_name(),
+        "cores": os.cpu_count(),
+        "load_average": list(os.getloadavg()),
+        "git_commit": commit,
+        "git_dirty": dirty,
+        "command": command,
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def cpu_name() -> str:
+    """The processor's name as the system gives it."""
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _git_state() -> tuple[str | None, bool | None]:
+    """The commit of the source tree cnnbench runs from, and whether it has changes; None where it is no checkout."""
+    folder = Path(__file__).parent
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(folder), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, timeout=5, check=True).stdout.strip()
+
+    try:
+        if not Path(git("rev-parse", "--show-toplevel"), "cnnbench", "runs.py").samefile(__file__):
+            return None, None
+        return git("rev-parse", "HEAD"), bool(git("status", "--porcelain"))
+    except (OSError, subprocess.SubprocessError):
+        return None, None
+
+
+STAT = Path("/proc/stat")
+IDLE_COLUMNS = (3, 4)  # idle, iowait: proc(5)
+GUEST_COLUMNS = (8, 9)  # counted in user and nice already
+SHORTEST_SECONDS = 0.1  # the counters advance in hundredths of a second
+
+
+class LoadMeter:
+    """Counts, from when it is made, the processor time that others use of the cores this process may use."""
+
+    def __init__(self) -> None:
+        self._start = time.monotonic()
+        self._others = _others_seconds()
+
+    def busy_cores(self) -> float:
+        """How many cores others have kept busy since then; waits until a tenth of a second has passed.
+
+        Where the system does not count by core, its load average of the last minute.
+        """
+        if self._others is None:
+            return os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+        time.sleep(max(0.0, self._start + SHORTEST_SECONDS - time.monotonic()))
+        now, elapsed = _others_seconds(), time.monotonic() - self._start
+        assert now is not None
+        return max(0.0, (now - self._others) / elapsed)
+
+
+def _others_seconds() -> float | None:
+    """Processor time so far of all others on this process's cores; None where the system does not tell."""
+    if not STAT.exists() or not hasattr(os, "sched_getaffinity"):
+        return None
+    ours = {f"cpu{core}" for core in os.sched_getaffinity(0)}
+    busy = 0
+    for line in STAT.read_text().splitlines():
+        name, *columns = line.split()
+        if name in ours:
+            idle = (*IDLE_COLUMNS, *GUEST_COLUMNS)
+            busy += sum(int(ticks) for column, ticks in enumerate(columns) if column not in idle)
+    own = os.times()
+    return busy / os.sysconf("SC_CLK_TCK") - own.user - own.system
+
+
+def available_memory() -> int:
+    """Bytes that can be used without swapping: Linux's estimate, elsewhere half of all memory."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration):
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+
+
+def available_cores() -> int:
+    """The cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,163 @@
+"""A run folder held for writing."""
+
+import errno
+import fcntl
+import json
+import os
+import traceback
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import yaml
+
+from cnnbench.disk import disk_errors, write_atomically
+from cnnbench.errors import CnnbenchError, DataError, DiskError, RunInUseError
+from cnnbench.runs.format import (
+    CHECKPOINTS,
+    CONFIG,
+    CRASH_LOG,
+    ENVIRONMENT,
+    LOCK,
+    LOG,
+    METRICS,
+    SUMMARY,
+    _finite,
+    to_json,
+    unknown_run,
+)
+from cnnbench.runs.identity import config_hash, group_hash
+from cnnbench.runs.read import is_run, read_summary
+
+
+class RunFolder:
+    """A run folder held for writing by this process; use as a context manager.
+
+    Leaving it by an exception records how the run ended: a CnnbenchError with its exit code, anything else
+    with 1 and a traceback in crash.log.
+    """
+
+    def __init__(self, path: Path, *, resume: bool = False) -> None:
+        self.path = path
+        self.summary: dict[str, Any] = {}
+        with disk_errors(path):
+            path.mkdir(parents=True, exist_ok=True)
+            self._lock = os.open(path / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(self._lock)
+            raise RunInUseError(
+                f"{path}: another process is working in this run folder; wait or choose another"
+            ) from None
+        try:
+            if resume:
+                self.summary = read_summary(path)
+            elif (path / SUMMARY).exists():
+                raise DataError(
+                    f"{path}: holds a run already; continue it with `cnnbench resume {path}` or choose another"
+                )
+        except DataError:
+            os.close(self._lock)
+            raise
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of the checkpoints; made when first asked for."""
+        folder = self.path / CHECKPOINTS
+        with disk_errors(folder):
+            folder.mkdir(exist_ok=True)
+        return folder
+
+    def __enter__(self) -> "RunFolder":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None:
+            with suppress(DiskError):  # what ended the run is worth more than where it could not be noted
+                self._record_failure(error)
+        os.close(self._lock)
+
+    def _record_failure(self, error: BaseException) -> None:
+        ending = how_it_ended(error)
+        self.log(f"error: {ending['error']}")
+        if not isinstance(error, CnnbenchError | KeyboardInterrupt):
+            trace = "".join(traceback.format_exception(error))
+            write_atomically(self.path / CRASH_LOG, trace.encode("utf-8", "backslashreplace"))
+        if not self.summary:  # it ended before `start`
+            self.summary = unknown_run()
+        self.update_summary(**ending)
+
+    def start(self, config: Mapping[str, Any], environment: Mapping[str, Any], **summary: Any) -> None:
+        """Writes config.yaml, environment.json and a first summary.json with the status "running"."""
+        text = yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
+        write_atomically(self.path / CONFIG, text.encode())
+        self.write_environment(environment)
+        hashes = {
+            "config_hash": config_hash(config),
+            "group_hash": group_hash(config),
+            "seed": config["seed"],
+        }
+        self.summary = unknown_run() | hashes
+        self.update_summary(status="running", **summary)
+
+    def write_environment(self, environment: Mapping[str, Any]) -> None:
+        """Replaces environment.json."""
+        write_atomically(self.path / ENVIRONMENT, (json.dumps(_finite(environment), indent=2) + "\n").encode())
+
+    def update_summary(self, **values: Any) -> None:
+        """Sets keys of summary.json and replaces the file."""
+        self.summary |= values
+        text = json.dumps(_finite(self.summary), indent=2, allow_nan=False) + "\n"
+        write_atomically(self.path / SUMMARY, text.encode())
+
+    def log(self, line: str) -> None:
+        """Appends a line with its time (UTC) to train.log."""
+        stamp = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        self._append(self.path / LOG, f"{stamp} {line}\n".encode("utf-8", "backslashreplace"))
+
+    def append_metrics(self, line: Mapping[str, Any]) -> None:
+        """Appends one epoch to metrics.jsonl in one write."""
+        self._append(self.path / METRICS, (to_json(line) + "\n").encode())
+
+    def cut_metrics(self, length: int) -> None:
+        """Cuts metrics.jsonl back to `length` bytes: what a checkpoint has seen."""
+        path = self.path / METRICS
+        if path.exists():
+            with disk_errors(path):
+                os.truncate(path, min(length, path.stat().st_size))
+
+    def metrics_length(self) -> int:
+        """The bytes metrics.jsonl has now."""
+        path = self.path / METRICS
+        return path.stat().st_size if path.exists() else 0
+
+    @staticmethod
+    def _append(path: Path, content: bytes) -> None:
+        with disk_errors(path):
+            descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o644)
+            try:
+                if os.write(descriptor, content) < len(content):  # what a filling disk does before it fails
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            finally:
+                os.close(descriptor)
+
+
+def how_it_ended(error: BaseException) -> dict[str, Any]:
+    """`status`, `error` and `exit_code` of a run that this exception ended."""
+    exit_code = 130 if isinstance(error, KeyboardInterrupt) else getattr(error, "exit_code", 1)
+    text = str(error) if isinstance(error, CnnbenchError) else f"{type(error).__name__}: {error}".rstrip(": ")
+    return {"status": "interrupted" if exit_code > 128 else "failed", "error": text, "exit_code": exit_code}
+
+
+def record_failure(path: Path, error: BaseException) -> None:
+    """Notes in `path` how a job ended that may not have come as far as to make its run folder."""
+    if not is_run(path):
+        with disk_errors(path):
+            path.mkdir(parents=True, exist_ok=True)
+        write_atomically(path / SUMMARY, (to_json(unknown_run() | how_it_ended(error)) + "\n").encode())

@@ -1,0 +1,49 @@
+"""The format of a run folder: the names of its files and the keys of its summary.
+
+Nothing here imports torch: reading five thousand runs must not wait for it.
+"""
+
+import json
+import secrets
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+FORMAT = 1
+SUMMARY, METRICS, CONFIG, ENVIRONMENT = "summary.json", "metrics.jsonl", "config.yaml", "environment.json"
+PREDICTIONS, LOG, CRASH_LOG, LOCK, CHECKPOINTS = "predictions.npz", "train.log", "crash.log", ".lock", "checkpoints"
+
+
+def to_json(document: Any) -> str:
+    """JSON in which a float that is not finite is null, as in every file of a run."""
+    return json.dumps(_finite(document), allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if abs(value) < float("inf") else None
+    if isinstance(value, Mapping):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return value
+
+
+def unknown_run() -> dict[str, Any]:
+    """summary.json of a run of which nothing is known yet: every key, null where there is no value."""
+    return dict.fromkeys(SUMMARY_KEYS) | {"format": FORMAT, "run_id": new_run_id(), "test_reads": 0}
+
+
+SUMMARY_KEYS = (
+    "format", "status", "error", "exit_code", "run_id", "config_hash", "group_hash", "seed", "model", "data",
+    "epochs", "steps", "best_epoch", "best_val_accuracy", "test_accuracy", "test_top5_accuracy", "test_loss",
+    "test_reads", "objective", "train_seconds", "total_seconds", "images_per_second", "parameters",
+    "nonzero_parameters", "macs", "model_bytes", "peak_memory_bytes", "weights_sha256", "device", "precision",
+    "memory_format", "compile", "threads", "target", "time_to_target",
+    "selected_epoch", "train_accuracy", "train_val_gap", "latency_ms",
+)  # fmt: skip
+
+
+def new_run_id() -> str:
+    """A name no other run has: the time (UTC) and 8 random hex digits."""
+    return datetime.now(UTC).strftime("%Y%m%dT%H%M%S-") + secrets.token_hex(4)

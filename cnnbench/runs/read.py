@@ -1,0 +1,110 @@
+"""A run folder read. It may come from elsewhere: nothing in it is trusted."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from cnnbench.config.run_config import RunConfig, check_config
+from cnnbench.errors import DataError
+from cnnbench.runs.format import CONFIG, FORMAT, METRICS, SUMMARY
+
+MAX_CONFIG_BYTES, MAX_CONFIG_DEPTH = 1_000_000, 32
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # in C, ten times as fast, where PyYAML was built with it
+
+
+def failed_runs(sweep: Path) -> list[str]:
+    """One line `<folder>: <error>` for each run directly in `sweep` that failed or whose summary cannot be read."""
+    failures: list[str] = []
+    for path in filter(is_run, sorted(sweep.iterdir()) if sweep.exists() else []):
+        try:
+            summary = read_summary(path)
+        except DataError as error:
+            failures += error.findings
+            continue
+        if summary.get("status") == "failed":
+            failures.append(f"{path}: {'; '.join(str(summary.get('error')).splitlines())}")
+    return failures
+
+
+def is_run(path: Path) -> bool:
+    """Whether `path` is a folder with a summary.json."""
+    return (path / SUMMARY).is_file()
+
+
+def read_summary(path: Path) -> dict[str, Any]:
+    """summary.json of a run.
+
+    Raises:
+        DataError: there is none, it is not JSON, or a newer cnnbench wrote it.
+    """
+    try:
+        summary = json.loads((path / SUMMARY).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DataError(f"{path}: not a run folder (no {SUMMARY}); give the path that `train` printed") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(f"{path / SUMMARY}: cannot be read ({error}); the run has to be repeated") from None
+    if not isinstance(summary, dict) or not isinstance(summary.get("format"), int):
+        raise DataError(f"{path / SUMMARY}: is not a summary of a run; the run has to be repeated")
+    if summary["format"] > FORMAT:
+        raise DataError(f"{path}: has format {summary['format']}, this cnnbench reads up to {FORMAT}; update cnnbench")
+    return summary
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """config.yaml of a run, as plain values; refuses aliases, more than 1 MB and more than 32 levels.
+
+    Raises:
+        DataError: there is none, or it is not what cnnbench writes.
+    """
+    file = path / CONFIG
+    try:
+        if file.stat().st_size > MAX_CONFIG_BYTES:
+            raise DataError(f"{file}: larger than {MAX_CONFIG_BYTES:,} bytes; this is not a config of cnnbench")
+        text = file.read_text(encoding="utf-8")
+        _refuse_bombs(file, text)
+        config = LOADER(text).get_single_data()
+    except FileNotFoundError:
+        raise DataError(f"{path}: not a run folder (no {CONFIG}); give the path that `train` printed") from None
+    except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
+        raise DataError(f"{file}: cannot be read ({str(error).splitlines()[0]})") from None
+    if not isinstance(config, dict):
+        raise DataError(f"{file}: is not a mapping; this is not a config of cnnbench")
+    return config
+
+
+def _refuse_bombs(file: Path, text: str) -> None:
+    depth = 0
+    for event in yaml.parse(text, Loader=LOADER):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if isinstance(event, yaml.AliasEvent) or depth > MAX_CONFIG_DEPTH:
+            raise DataError(
+                f"{file}: has aliases or more than {MAX_CONFIG_DEPTH} levels; this is not a config of cnnbench"
+            )
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """The epochs in metrics.jsonl; a torn last line is left out.
+
+    Raises:
+        DataError: a whole line is not JSON.
+    """
+    file = path / METRICS
+    if not file.exists():
+        return []
+    try:
+        whole = file.read_bytes().rpartition(b"\n")[0]
+        return [json.loads(line) for line in whole.splitlines()]
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(f"{file}: cannot be read ({error}); the run has to be repeated") from None
+
+
+def load_config(run: Path) -> RunConfig:
+    """The checked config of a run folder.
+
+    Raises:
+        DataError: config.yaml is missing or not readable.
+        ConfigError: this version of cnnbench does not accept it.
+    """
+    return check_config(read_config(run))

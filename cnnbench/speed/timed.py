@@ -1,0 +1,114 @@
+"""A config in one policy, ready to be timed: its training steps and its forward passes."""
+
+from dataclasses import replace
+from functools import partial
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_leaves
+
+from cnnbench.assemble import make_batches, make_model, make_training
+from cnnbench.config.run_config import RunConfig
+from cnnbench.data import ResidentImages, Source, Splits
+from cnnbench.data.batches import TrainBatches
+from cnnbench.device import Device
+from cnnbench.inference import prepared
+from cnnbench.loop import train_step
+from cnnbench.seeds import generator
+from cnnbench.speed.memory import memory_of
+from cnnbench.speed.stopwatch import seconds_of
+
+EPOCH_BATCHES = 8
+TRAINING_SECONDS = 0.2  # of the steps that are timed as one
+LATENCY_BATCHES = {"1": 1, "64": 64}
+EVALUATION = "evaluation"
+"""The forward pass over as many images as a run evaluates at a time."""
+
+
+class Contender:
+    """Trains on random images of the source's shape by the loop's own step and the run's own batches.
+
+    `seconds` is what one forward pass of each kind took when tried out: of 1 and 64 images, and of EVALUATION.
+    `memory_bytes` is what weights, gradients and optimizer state take and a training step beside them.
+    """
+
+    def __init__(self, config: RunConfig, source: Source, device: Device, batch_size: int) -> None:
+        splits = random_splits(source, EPOCH_BATCHES * batch_size)
+        batches = make_batches(replace(config, batch_size=batch_size), splits, device)
+        model = make_model(config, source.image_shape, source.num_classes)
+        self.device = device
+        self.batch_size = batch_size
+        self.training = make_training(config, model, batches, source.num_classes, device)
+        self.steps = 1
+        self.seconds: dict[str, float] = {}
+        self.memory_bytes: int | None = None
+        self._stream = batches.endless()
+        self._inputs = {
+            kind: _random_images(source, size, device, batches)
+            for kind, size in (LATENCY_BATCHES | {EVALUATION: 2 * batch_size}).items()
+        }
+
+    def try_out(self) -> None:
+        """Runs everything once, which compiles what is to be compiled, and chooses how many steps to time as one.
+
+        Raises:
+            RuntimeError: the policy does not work here, or there is no memory for the batch.
+        """
+        self.train()
+        beyond = memory_of(self.train, self.device.torch_device)
+        self.steps = max(round(TRAINING_SECONDS / seconds_of(self.train)), 1)
+        self.memory_bytes = None if beyond is None else beyond + self._held_bytes()
+        self.prepare_inference()
+        for kind in self._inputs:
+            self.forward(kind)
+            self.seconds[kind] = seconds_of(partial(self.forward, kind))
+
+    def train(self) -> None:
+        """So many steps as take a time that a clock can tell."""
+        self.device.activate()
+        self.training.model.train()
+        for _ in range(self.steps):
+            train_step(self.training, *next(self._stream))
+        self.device.synchronize()
+
+    def prepare_inference(self) -> None:
+        """Makes the network as trained so far ready for `forward`, as a run does to evaluate."""
+        self._ready = self.device.compiled(prepared(self.training.model, self.device))
+
+    @torch.inference_mode()
+    def forward(self, kind: str) -> None:
+        """One pass over normalised images."""
+        self.device.activate()
+        with self.device.autocast():
+            self._ready(self._inputs[kind])
+        self.device.synchronize()
+
+    def _held_bytes(self) -> int:
+        model = self.training.model
+        gradients = [parameter.grad for parameter in model.parameters()]
+        leaves = tree_leaves([list(model.parameters()), list(model.buffers()), gradients])
+        leaves += tree_leaves(list(self.training.optimizer.state.values()))
+        return sum(leaf.numel() * leaf.element_size() for leaf in leaves if isinstance(leaf, Tensor))
+
+
+def random_splits(source: Source, count: int) -> Splits:
+    """`count` training images of noise in the shape and the classes of the source, and none to validate or test."""
+    channels = source.image_shape[0]
+    random = generator(0, "bench")
+    images = torch.randint(256, (count, *source.image_shape), dtype=torch.uint8, generator=random)
+    labels = torch.arange(count) % source.num_classes
+    return Splits(
+        train=ResidentImages(images, labels),
+        val=ResidentImages(images[:0], labels[:0]),
+        read_test=lambda: None,
+        image_shape=source.image_shape,
+        class_names=source.class_names,
+        mean=torch.full((channels,), 0.5),
+        std=torch.full((channels,), 0.25),
+        fingerprint="",
+    )
+
+
+def _random_images(source: Source, count: int, device: Device, batches: TrainBatches) -> Tensor:
+    images = torch.randint(256, (count, *source.image_shape), dtype=torch.uint8)
+    return batches.normalize(images.to(device.torch_device))

@@ -1,0 +1,163 @@
+"""The folder of an ablation: its plan in ablation.json, and a run folder for each variant and seed beside it."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from cnnbench.disk import disk_errors, write_atomically
+from cnnbench.errors import DataError
+from cnnbench.runs.folder import RunFolder
+from cnnbench.runs.read import is_run, read_summary
+
+PLAN = "ablation.json"
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class PlannedVariant:
+    """A variant: its techniques, its overrides but for the seed, and the `group_hash` of its runs."""
+
+    techniques: tuple[str, ...]
+    overrides: list[str]
+    group_hash: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What ablation.json says. `overrides` are those of the command line, which apply to all variants."""
+
+    ablation: str
+    mode: str
+    seeds: list[int]
+    baseline: list[str]
+    overrides: list[str]
+    techniques: dict[str, list[str]]
+    variants: dict[str, PlannedVariant]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of the plan."""
+
+    variant: str
+    seed: int
+
+    @property
+    def folder(self) -> str:
+        """The name of its run folder."""
+        return f"{self.variant}-seed{self.seed}"
+
+
+def all_jobs(plan: Plan) -> list[Job]:
+    """The runs of the plan, seed by seed: variants take turns, so that a machine's moods meet all of them alike."""
+    return [Job(variant, seed) for seed in plan.seeds for variant in plan.variants]
+
+
+def with_old_plan(folder: Path, plan: Plan) -> Plan:
+    """The plan together with what that in the folder, if there is one, has beyond it.
+
+    Raises:
+        DataError: the folder holds other runs, or an ablation with other settings.
+    """
+    if (folder / PLAN).exists():
+        return merged(folder, read_plan(folder), plan)
+    if any(map(is_run, folder.glob("*"))):
+        raise DataError(f"{folder}: holds runs of something else; choose another folder with hydra.sweep.dir=PATH")
+    return plan
+
+
+def write_plan(folder: Path, plan: Plan) -> None:
+    """Writes ablation.json, and makes the folder for it."""
+    with disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    write_atomically(folder / PLAN, (json.dumps({"format": FORMAT} | asdict(plan), indent=2) + "\n").encode())
+
+
+def merged(folder: Path, old: Plan, new: Plan) -> Plan:
+    """The new plan with the seeds and variants that only the old one has.
+
+    Raises:
+        DataError: they differ in more than that.
+    """
+    differing = [
+        name
+        for name, variant in new.variants.items()
+        if name in old.variants and old.variants[name].group_hash != variant.group_hash
+    ]
+    if differing or old.mode != new.mode:
+        what = f"the settings of {differing[0]}" if differing else f"mode={old.mode}"
+        raise DataError(
+            f"{folder}: holds an ablation with other settings ({what}); "
+            "repeat them, or choose another folder with hydra.sweep.dir=PATH"
+        )
+    return replace(
+        new,
+        seeds=sorted({*old.seeds, *new.seeds}),
+        techniques=old.techniques | new.techniques,
+        variants=old.variants | new.variants,
+    )
+
+
+def read_plan(folder: Path) -> Plan:
+    """The plan of an ablation's folder.
+
+    Raises:
+        DataError: there is none, or it cannot be read.
+    """
+    file = folder / PLAN
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        if content.pop("format") > FORMAT:
+            raise DataError(f"{file}: is of a newer cnnbench; update cnnbench")
+        variants = {name: PlannedVariant(**variant) for name, variant in content.pop("variants").items()}
+        return Plan(**content, variants=variants)
+    except FileNotFoundError:
+        raise DataError(f"{folder}: no folder of an ablation (no {PLAN}); give the one that `ablate` named") from None
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise DataError(f"{file}: cannot be read ({type(error).__name__}: {error}); repeat the ablation") from None
+
+
+def unfinished(folder: Path, plan: Plan) -> list[Job]:
+    """The jobs of the plan that have no finished run in the folder."""
+    return [job for job in all_jobs(plan) if not is_done(folder / job.folder, plan.variants[job.variant].group_hash)]
+
+
+def is_done(path: Path, group_hash: str) -> bool:
+    """Whether a run of this config has finished there."""
+    try:
+        summary = read_summary(path)
+    except DataError:
+        return False
+    return summary.get("status") == "finished" and summary.get("group_hash") == group_hash
+
+
+def set_aside(folder: Path, jobs: Sequence[Job]) -> None:
+    """Renames what earlier attempts at these jobs have left to `<name>.failed-<k>`.
+
+    Raises:
+        RunInUseError: a process is still at work on one of them.
+    """
+    for path in [folder / job.folder for job in jobs]:
+        if not path.exists():
+            continue
+        if is_run(path):
+            with RunFolder(path, resume=True):  # nobody else holds it
+                pass
+        number = 1
+        while (aside := path.with_name(f"{path.name}.failed-{number}")).exists():
+            number += 1
+        with disk_errors(path):
+            path.rename(aside)
+
+
+def why_not_done(folder: Path, jobs: Sequence[Job]) -> dict[str, str]:
+    """By folder name, why each of these jobs, none of which is done, is not."""
+    reasons = {}
+    for job in jobs:
+        try:
+            summary = read_summary(folder / job.folder)
+            reasons[job.folder] = "; ".join(str(summary.get("error") or summary.get("status")).splitlines())
+        except DataError as error:
+            reasons[job.folder] = error.findings[0] if (folder / job.folder).exists() else "not run"
+    return reasons

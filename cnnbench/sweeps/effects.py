@@ -1,0 +1,161 @@
+"""The effect of each technique, from the run folders of an ablation: accuracy, training time and latency."""
+
+import math
+import statistics as plain
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from cnnbench.analysis.groups import Group, Run, read_run
+from cnnbench.analysis.metrics import Scale, higher_is_better
+from cnnbench.analysis.plots import ForestRow, forest
+from cnnbench.analysis.statistics import PairedDifference, Verdict, holm, verdict
+from cnnbench.analysis.verdicts import differences_of, paired_by_seed
+from cnnbench.errors import DataError
+from cnnbench.sweeps.ablation import ALL, BASELINE
+from cnnbench.sweeps.ablation_folder import Plan
+
+COLUMNS = ("technique", "seeds", "difference", "95 % interval", "p (Holm)", "verdict", "training time", "latency")
+INTERACTION = "beyond the sum"
+
+
+@dataclass(frozen=True)
+class Effect:
+    """What switching `technique` on changes: `difference` is the variant with it minus the one without, over seeds.
+
+    Attributes:
+        p_holm: adjusted for all techniques of the ablation.
+        time_ratio: training seconds with it over those without, median over the seeds.
+        latency_ratio: the same of the milliseconds for one image.
+        interaction: of two techniques, what they change beyond the sum of what each changes.
+    """
+
+    technique: str
+    difference: PairedDifference | None
+    p_holm: float | None
+    verdict: Verdict
+    time_ratio: float | None
+    latency_ratio: float | None
+    interaction: PairedDifference | None
+
+
+def read_groups(folder: Path, plan: Plan, metric: str) -> dict[str, Group]:
+    """The finished runs of each variant that have a number for `metric`, by variant.
+
+    Raises:
+        DataError: none has.
+    """
+    groups = {}
+    for name, variant in plan.variants.items():
+        found = [read_run(folder / f"{name}-seed{seed}", metric) for seed in plan.seeds]
+        runs = tuple(r for r in found if isinstance(r, Run) and r.summary["group_hash"] == variant.group_hash)
+        groups[name] = Group(variant.group_hash, name, runs, None)
+    if not any(group.runs for group in groups.values()):
+        raise DataError(f"{folder}: no finished run with {metric}; choose another with metric=KEY of summary.json")
+    return groups
+
+
+def contrasts(plan: Plan) -> dict[str, tuple[str, str]]:
+    """By technique or pair of them, the variants with and without it."""
+    if plan.mode == "leave_one":
+        return {name.removeprefix("without_"): (ALL, name) for name in plan.variants if name != ALL}
+    return {name: (name, BASELINE) for name in plan.variants if name != BASELINE}
+
+
+def measure_effects(plan: Plan, groups: Mapping[str, Group], metric: str, margin: float) -> list[Effect]:
+    """The effect of each technique in the plan's order; a positive difference is a gain where more is better."""
+    compared = contrasts(plan)
+    differences = differences_of([paired_by_seed(groups[b], groups[a], metric) for a, b in compared.values()])
+    interactions = differences_of([beyond_the_sum(plan, groups, variant, metric) for variant, _ in compared.values()])
+    adjusted = holm([difference.p_value if difference else None for difference in differences])
+    higher = higher_is_better(metric)
+    return [
+        Effect(
+            technique=name,
+            difference=difference,
+            p_holm=p_holm,
+            verdict=verdict(difference, p_holm, margin, higher_is_better=higher) if difference else "undecided",
+            time_ratio=median_ratio(groups[a], groups[b], "train_seconds"),
+            latency_ratio=median_ratio(groups[a], groups[b], "latency_ms"),
+            interaction=interaction,
+        )
+        for (name, (a, b)), difference, interaction, p_holm in zip(
+            compared.items(), differences, interactions, adjusted, strict=True
+        )
+    ]
+
+
+def beyond_the_sum(plan: Plan, groups: Mapping[str, Group], variant: str, metric: str) -> list[float]:
+    """Of a variant with two techniques beside the baseline, by seed: both - first - second + baseline."""
+    techniques = plan.variants[variant].techniques
+    if plan.mode != "pairs" or len(techniques) != 2:
+        return []
+    names = (variant, *techniques, BASELINE)
+    both, first, second, neither = ({run.seed: run.summary[metric] for run in groups[name].runs} for name in names)
+    shared = both.keys() & first.keys() & second.keys() & neither.keys()
+    return [both[seed] - first[seed] - second[seed] + neither[seed] for seed in sorted(shared)]
+
+
+def median_ratio(first: Group, second: Group, key: str) -> float | None:
+    """The median over shared seeds of the first's number over the second's; None where no seed has both."""
+    numbers = {run.seed: number for run in second.runs if (number := run.number(key))}
+    ratios = [
+        number / numbers[run.seed]
+        for run in first.runs
+        if run.seed in numbers and (number := run.number(key)) is not None
+    ]
+    return plain.median(ratios) if ratios else None
+
+
+def describe(plan: Plan, effects: Sequence[Effect], metric: str, margin: float) -> dict[str, Any]:
+    """All of it as one JSON document."""
+    document: dict[str, Any] = {"ablation": plan.ablation, "mode": plan.mode, "seeds": plan.seeds}
+    return document | {
+        "baseline": plan.baseline,
+        "overrides": plan.overrides,
+        "techniques": plan.techniques,
+        "metric": metric,
+        "margin": margin,
+        "effects": [asdict(effect) for effect in effects],
+    }
+
+
+def table(effects: Sequence[Effect], metric: str) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Columns and rows in words. Fractions, as accuracies, are in points; times are those without the technique's."""
+    scale, paired = Scale.of(metric), any(effect.interaction for effect in effects)
+    rows: list[tuple[str, ...]] = []
+    for effect in effects:
+        difference = effect.difference
+        row: tuple[str, ...] = (
+            effect.technique,
+            str(difference.n_pairs if difference else 0),
+            scale.write_difference(difference.mean) if difference else "",
+            scale.write_interval(difference.ci95) if difference and difference.ci95 else "",
+            "" if effect.p_holm is None else f"{effect.p_holm:.2g}",
+            effect.verdict,
+            "" if effect.time_ratio is None else f"{effect.time_ratio:.2f}x",
+            "" if effect.latency_ratio is None else f"{effect.latency_ratio:.2f}x",
+        )
+        beyond = effect.interaction
+        interval = scale.write_interval(beyond.ci95) if beyond and beyond.ci95 else ""
+        cell = f"{scale.write_difference(beyond.mean)} {interval}" if beyond else ""
+        rows.append((*row, cell) if paired else row)
+    return (*COLUMNS, *([INTERACTION] if paired else [])), rows
+
+
+def draw(effects: Sequence[Effect], metric: str, margin: float) -> str:
+    """The differences and their intervals as a figure, SVG."""
+    scale = Scale.of(metric)
+    rows = []
+    for effect in effects:
+        difference = effect.difference
+        mean = difference.mean * scale.factor if difference else math.nan
+        interval = scale.interval(difference.ci95) if difference else None
+        rows.append(ForestRow(effect.technique, mean, interval, effect.verdict))
+    return forest(rows, margin=margin * scale.factor, xlabel=scale.difference_axis)
+
+
+def markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """The lines of a table in Markdown."""
+    return [f"| {' | '.join(line)} |" for line in (columns, ["---"] * len(columns), *rows)]

@@ -1,0 +1,130 @@
+"""The Hydra application behind `cnnbench train`: overrides in, checked runs out."""
+
+import os
+import secrets
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+
+import hydra
+from hydra._internal.callbacks import Callbacks
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.plugins import Plugins
+from hydra.errors import HydraException
+from hydra.types import HydraContext, RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from cnnbench.config.compose import parse_options, refuse_code
+from cnnbench.config.composition import first_line, register_resolvers, search_path, to_plain
+from cnnbench.config.overrides import refuse_mistakes
+from cnnbench.config.run_config import check_config
+from cnnbench.config.tables import conf_folder
+from cnnbench.errors import ConfigError, DataError, DiskError, Interrupted, SweepError
+from cnnbench.runs.folder import record_failure
+from cnnbench.runs.read import failed_runs, is_run
+
+_errors: list[Exception] = []  # how the one job of this process ended
+
+
+def launch(arguments: Sequence[str]) -> None:
+    """Runs what `cnnbench train` was asked for: one job, a sweep (`-m`), or a look at the config (`--cfg job`).
+
+    Raises:
+        ConfigError: with one line for every mistake, before any job has started.
+        DataError: the folder of the sweep holds runs.
+        DiskError: the run folder cannot be made.
+        SweepError: with one line for every job of a sweep that failed.
+    """
+    options = parse_options(arguments)
+    refuse_code(arguments)
+    if not options.shell_completion:
+        looks = options.help or options.hydra_help or options.cfg or options.info  # these need no torch
+        refuse_mistakes(options.overrides, options.config_dir, sweep=options.multirun, values=not looks)
+    sweep = sweep_folder(options.overrides, "sweep") if options.multirun else None
+    if sweep and any(map(is_run, sweep.glob("*"))):
+        raise DataError(f"{sweep}: holds runs already; choose another folder with hydra.sweep.dir=PATH")
+    chosen_here = [f"hydra.sweep.dir='{sweep}'"] if sweep and f"hydra.sweep.dir={sweep}" not in arguments else []
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing and leaving
+    sys.argv = ["cnnbench" if options.shell_completion else "cnnbench train", *arguments, *chosen_here]
+    try:
+        hydra_main()
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(first_line(error)) from None
+    except KeyboardInterrupt:
+        if not _errors:
+            raise
+    except OSError as error:
+        if error.filename is None:
+            raise
+        raise DiskError(f"{error.filename}: {error.strerror}; choose another folder with hydra.run.dir=PATH") from error
+    if _errors:
+        raise _errors.pop()
+    if sweep and (failures := failed_runs(sweep)):
+        raise SweepError(*failures)
+
+
+@hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="config")
+def hydra_main(composed: DictConfig) -> float | None:
+    """One job: trains into the folder Hydra chose; returns the objective for a sweeper, NaN where the job failed."""
+    from cnnbench.experiment import run_experiment
+
+    settings = HydraConfig.get()
+    folder = Path(settings.runtime.output_dir)
+    try:
+        return run_experiment(check_config(to_plain(composed)), folder)["objective"]
+    except Exception as error:
+        with suppress(OSError):  # only where the job made nothing in it
+            folder.rmdir()
+        stop = isinstance(error, Interrupted)
+        if stop or settings.mode == RunMode.RUN:
+            _errors.append(error)  # raised by `launch`: Hydra would print a line of its own
+        if stop:
+            raise KeyboardInterrupt from None  # alone in ending a sweep at once
+        if settings.mode == RunMode.MULTIRUN:
+            record_failure(folder, error)  # a failing job must not end the sweep
+        return float("nan")
+
+
+def run_jobs(jobs: Sequence[Sequence[str]], hydra_overrides: Sequence[str], config_dir: str | None = None) -> None:
+    """Runs each list of overrides as a job of a sweep, on the launcher that `hydra_overrides` choose.
+
+    A job that fails leaves a summary that says so, and the others run.
+
+    Raises:
+        ConfigError: `hydra_overrides` are wrong.
+        Interrupted: a signal stopped a job; those after it were not begun.
+    """
+    with hydra.initialize_config_dir(str(conf_folder()), job_name="cnnbench", version_base="1.3"):
+        ours = GlobalHydra.instance().hydra
+        assert ours is not None
+        overrides = [*hydra_overrides, *search_path(config_dir)]
+        try:
+            config = ours.compose_config("config", overrides, run_mode=RunMode.MULTIRUN, with_log_configuration=False)
+            context = HydraContext(config_loader=ours.config_loader, callbacks=Callbacks(config))
+            launcher = Plugins.instance().instantiate_launcher(
+                hydra_context=context, task_function=hydra_main.__wrapped__, config=config
+            )
+        except (HydraException, OmegaConfBaseException) as error:
+            raise ConfigError(first_line(error)) from None
+        try:
+            for job in launcher.launch(jobs, initial_job_idx=0):
+                _ = job.return_value  # raises what ended a job outside of `hydra_main`
+        except KeyboardInterrupt:
+            raise (_errors.pop() if _errors else KeyboardInterrupt) from None
+
+
+def sweep_folder(overrides: Sequence[str], kind: str) -> Path:
+    """What `hydra.sweep.dir` names; where it is not given outputs/<date>/<time>-<kind>-<4 hex>."""
+    for override in OverridesParser.create().parse_overrides(list(overrides)):
+        if override.key_or_group == "hydra.sweep.dir":
+            return Path(OmegaConf.create([override.value()])[0])  # Hydra's own words in it, as ${now:%H}, resolved
+    now = datetime.now()
+    return Path(f"outputs/{now:%Y-%m-%d}/{now:%H-%M-%S}-{kind}-{secrets.token_hex(2)}")
+
+
+register_resolvers()  # here, since a launcher's worker process imports this module before Hydra names its job's folder

@@ -1,0 +1,59 @@
+"""The model of a finished run, ready to evaluate and predict with."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from cnnbench.assemble import make_model, recorded_device
+from cnnbench.config.run_config import RunConfig
+from cnnbench.data.batches import Normalize
+from cnnbench.device import Device
+from cnnbench.inference import logits_over_views, prepared
+from cnnbench.recorder import evaluation_weights
+from cnnbench.runs.checkpoint import foreign_refused, load_checkpoint, load_weights
+from cnnbench.runs.format import CHECKPOINTS
+from cnnbench.runs.read import load_config, read_summary
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A run's selected weights with all that is needed to feed them images."""
+
+    config: RunConfig
+    model: nn.Module
+    device: Device
+    normalize: Normalize
+    image_shape: tuple[int, int, int]
+    class_names: tuple[str, ...]
+
+    @torch.inference_mode()
+    def logits(self, images: Tensor) -> Tensor:
+        """images: (N, C, H, W) uint8 on any device; gives back (N, K) float32."""
+        normalized = self.normalize(images.to(self.device.torch_device))
+        with self.device.autocast():
+            return logits_over_views(self.model, normalized, self.config.test_time_augmentation).float()
+
+
+def load_trained(run: Path) -> TrainedModel:
+    """The model that `train` tested: of the best epoch, or the last one where the config says `select: last`.
+
+    Raises:
+        DataError: `run` is no run folder.
+        CheckpointError: no checkpoint of it can be loaded.
+    """
+    config = load_config(run)
+    folder = run / CHECKPOINTS
+    state = load_checkpoint(folder, best=config.select == "best")
+    with foreign_refused(folder):
+        facts = state["data"]
+        channels, height, width = (int(size) for size in facts["image_shape"])
+        class_names = tuple(str(name) for name in facts["class_names"])
+        mean, std = torch.tensor(facts["mean"]), torch.tensor(facts["std"])
+        weights = evaluation_weights(state)
+    device = recorded_device(config, read_summary(run))
+    image_shape = (channels, height, width)
+    model = make_model(config, image_shape, len(class_names))
+    load_weights(model, weights, folder)
+    return TrainedModel(config, prepared(model, device), device, Normalize(mean, std, device), image_shape, class_names)

@@ -1,0 +1,135 @@
+"""Which folders count as runs, how they are grouped, and what is said of the others."""
+
+import json
+import os
+
+import pytest
+from run_folders import CONFIG, make_run
+
+from cnnbench.analysis.groups import collect, count_reasons, find_runs
+from cnnbench.errors import DataError
+
+METRIC = "test_accuracy"
+
+
+def sgd(lr):
+    return {"optimizer": {"name": "sgd", "lr": lr, "momentum": 0.9}}
+
+
+def test_runs_that_differ_in_the_seed_only_are_one_group(tmp_path):
+    for seed in (2, 0, 1):
+        make_run(tmp_path / f"a{seed}", 0.9 + seed / 100, seed=seed)
+    make_run(tmp_path / "deep" / "b", seed=0, config=sgd(0.5))
+    groups = {group.label: group for group in collect([tmp_path], METRIC).groups}
+    assert {label: group.seeds for label, group in groups.items()} == {
+        "optimizer.lr=0.1": (0, 1, 2),
+        "optimizer.lr=0.5": (0,),
+    }
+    assert groups["optimizer.lr=0.1"].numbers(METRIC) == [0.9, 0.91, 0.92]
+    assert "seed" not in groups["optimizer.lr=0.1"].config
+
+
+def test_a_run_named_twice_counts_once(tmp_path):
+    run = make_run(tmp_path / "sweep" / "a")
+    (tmp_path / "link").symlink_to(run)
+    assert list(find_runs([tmp_path, run, tmp_path / "sweep", tmp_path / "link"])) == [run]
+
+
+def test_groups_come_in_the_order_in_which_their_first_runs_were_started(tmp_path):
+    make_run(tmp_path / "a", config=sgd(0.3), run_id="20260102T000000-00000000")
+    make_run(tmp_path / "b", config=sgd(0.7), run_id="20260101T000000-00000000")
+    assert [group.label for group in collect([tmp_path], METRIC).groups] == ["optimizer.lr=0.7", "optimizer.lr=0.3"]
+
+
+def test_of_a_seed_run_twice_the_later_counts(tmp_path):
+    make_run(tmp_path / "new", 0.8, run_id="20260102T000000-00000000")
+    make_run(tmp_path / "old", 0.7, run_id="20260101T000000-00000000")
+    collection = collect([tmp_path], METRIC)
+    assert collection.groups[0].numbers(METRIC) == [0.8]
+    assert [(skipped.path.name, skipped.reason.partition(":")[0]) for skipped in collection.skipped] == [
+        ("old", "repeated")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("summary", "reason"),
+    [
+        ({"status": "failed", "error": "model.width=0: too small"}, "failed"),
+        ({"status": "interrupted"}, "interrupted"),
+        ({"status": "running"}, "running or killed"),
+        ({"status": "great"}, "broken"),
+        ({"format": 99}, "of a newer format"),
+        ({"seed": "0"}, "broken"),
+        ({"seed": True}, "broken"),
+        ({"group_hash": ["x"]}, "broken"),
+        ({"test_accuracy": None}, "without test_accuracy"),
+        ({"test_accuracy": "0.99"}, "without test_accuracy"),
+        ({"test_accuracy": float("nan")}, "without test_accuracy"),
+        ({"test_accuracy": 10**400}, "without test_accuracy"),
+        ({"test_accuracy": True}, "without test_accuracy"),
+    ],
+)
+def test_what_does_not_count_is_named_with_its_reason(tmp_path, summary, reason):
+    make_run(tmp_path / "good")
+    make_run(tmp_path / "other", **({"seed": 1} | summary))
+    collection = collect([tmp_path], METRIC)
+    assert collection.groups[0].seeds == (0,)
+    assert [(skipped.path.name, skipped.reason.partition(":")[0]) for skipped in collection.skipped] == [
+        ("other", reason)
+    ]
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]", '{"format": "x"}', "nul", '{"status": "finished"}', "[" * 100_000])
+def test_a_broken_summary_is_counted_not_raised(tmp_path, text):
+    make_run(tmp_path / "good")
+    (make_run(tmp_path / "bad", seed=1) / "summary.json").write_text(text)
+    assert count_reasons(skipped.reason for skipped in collect([tmp_path], METRIC).skipped) == "1 broken"
+
+
+def test_a_folder_with_metrics_but_without_a_summary_is_broken(tmp_path):
+    make_run(tmp_path / "good")
+    (make_run(tmp_path / "killed", seed=1) / "summary.json").rename(tmp_path / "killed" / "metrics.jsonl")
+    assert [skipped.path.name for skipped in collect([tmp_path], METRIC).skipped] == ["killed"]
+
+
+def test_a_group_whose_config_is_damaged_goes_by_its_hash(tmp_path):
+    make_run(tmp_path / "a")
+    bad = make_run(tmp_path / "b", config=sgd(0.5))
+    (bad / "config.yaml").write_text("a: &x [*x]")
+    groups = collect([tmp_path], METRIC).groups
+    wanted = json.loads((bad / "summary.json").read_text())["group_hash"]
+    assert [group.label for group in groups if group.config is None] == [wanted]
+
+
+def test_no_run_at_all_is_an_error_that_says_what_was_found(tmp_path):
+    with pytest.raises(DataError, match="no run to compare, no run folder"):
+        collect([tmp_path], METRIC)
+    make_run(tmp_path / "a", status="failed")
+    with pytest.raises(DataError, match="no run to compare, 1 failed"):
+        collect([tmp_path], METRIC)
+    make_run(tmp_path / "b", None)
+    with pytest.raises(DataError, match=r"1 without test_accuracy; .*--metric"):
+        collect([tmp_path], METRIC)
+
+
+def test_every_folder_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(DataError) as caught:
+        collect([tmp_path / "x", tmp_path / "y"], METRIC)
+    assert [finding.rpartition(":")[0] for finding in caught.value.findings] == [
+        str(tmp_path / "x"),
+        str(tmp_path / "y"),
+    ]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
+def test_a_folder_that_may_not_be_read_is_passed_over(tmp_path):
+    make_run(tmp_path / "a")
+    (tmp_path / "closed").mkdir(mode=0)
+    assert len(collect([tmp_path], METRIC).groups) == 1
+
+
+def test_the_config_of_the_factory_is_like_a_real_one():
+    from cnnbench.config.compose import compose
+
+    real = compose([]).as_dict()
+    assert list(CONFIG) == list(real)

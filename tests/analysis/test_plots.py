@@ -1,0 +1,150 @@
+"""Figures: what is in the SVG, that text stays text, and that nothing depends on the day or the page."""
+
+import math
+import re
+import xml.etree.ElementTree as ElementTree
+
+import numpy as np
+import pytest
+
+from cnnbench.analysis import plots
+from cnnbench.analysis.curves import Curve
+
+HOSTILE = [
+    "</script><img src=x onerror=alert(1)>",
+    "$\\frac{1}{0}$ & $x",
+    "\x1b[31m\u202e",
+    'a" onload="b',
+    "]]><!-- -->",
+]
+CURVE = Curve(np.arange(1, 4), np.array([0.5, 0.7, 0.8]), np.array([0.1, 0.1, 0.1]))
+POINT = plots.Point("1", 10.0, (9.0, 11.0), 90.0, (89.0, 91.0), False)
+
+
+def forest(*labels):
+    return plots.forest(
+        [plots.ForestRow(label, 0.5, (0.1, 0.9), "helps") for label in labels], margin=0.2, xlabel="points"
+    )
+
+
+FIGURES = {
+    "forest": lambda text: forest(text),
+    "gap": lambda text: plots.gap([(text, [1.0, 2.0])], xlabel=text),
+    "learning_curves": lambda text: plots.learning_curves([plots.Series(0, text, CURVE)], ylabel=text),
+    "pareto": lambda text: plots.pareto([POINT._replace(name=text)], xlabel=text, ylabel=text),
+    "confusion": lambda text: plots.confusion(np.array([[3, 1], [0, 4]])),
+}
+
+
+def texts(svg):
+    """The text elements, as a parser reads them."""
+    return [element.text for element in ElementTree.fromstring(svg).iter("{http://www.w3.org/2000/svg}text")]
+
+
+def shape(svg):
+    """The elements and attributes, without their values."""
+    return [(element.tag, sorted(element.attrib)) for element in ElementTree.fromstring(svg).iter()]
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+@pytest.mark.parametrize("figure", FIGURES.values(), ids=FIGURES)
+def test_text_of_unknown_origin_makes_no_element_and_no_attribute(figure, text):
+    assert set(map(str, shape(figure(text)))) == set(map(str, shape(figure("plain"))))
+
+
+def test_text_is_shown_as_it_is_and_what_cannot_be_seen_is_spelled_out():
+    assert "1 $x$ <b>" in texts(forest("1 $x$ <b>"))
+    assert "1 \\x1b[31m \\u202ea" in texts(forest("1 \x1b[31m \u202ea"))
+
+
+@pytest.mark.parametrize("figure", FIGURES.values(), ids=FIGURES)
+def test_a_figure_is_the_same_bytes_every_time(figure):
+    assert figure("a") == figure("a")
+
+
+def test_a_figure_does_not_depend_on_the_users_settings(monkeypatch):
+    import matplotlib
+
+    expected = forest("a")
+    with matplotlib.rc_context({"text.usetex": True, "font.size": 40, "axes.facecolor": "red"}):
+        assert forest("a") == expected
+
+
+def test_two_figures_of_a_page_share_no_id():
+    first, second = (set(re.findall(r' id="([^"]*)"', forest(text))) for text in "ab")
+    assert first
+    assert first & second == set()
+
+
+@pytest.mark.parametrize("figure", FIGURES.values(), ids=FIGURES)
+def test_every_reference_has_its_target(figure):
+    svg = figure("a")
+    used = set(re.findall(r'href="#([^"]*)"', svg)) | set(re.findall(r"url\(#([^)]*)\)", svg))
+    assert used <= set(re.findall(r' id="([^"]*)"', svg))
+
+
+@pytest.mark.parametrize("figure", FIGURES.values(), ids=FIGURES)
+def test_every_colour_has_one_for_a_black_page(figure):
+    svg = figure("a")
+    assert "currentColor" in svg
+    assert plots.INK not in svg
+    assert set(re.findall(r"#[0-9a-f]{6}\b", svg)) <= set(plots.ON_BLACK)
+
+
+def luminance(colour):
+    """Relative luminance as WCAG 2 defines it."""
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+@pytest.mark.parametrize(("light", "dark"), plots.ON_BLACK.items())
+def test_colours_stand_out_from_their_page(light, dark):
+    assert 1.05 / (luminance(light) + 0.05) > 3  # WCAG 2: 3 to 1 for graphics
+    assert (luminance(dark) + 0.05) / (luminance("#161616") + 0.05) > 3
+
+
+def test_a_forest_says_each_verdict_in_words_and_leaves_out_what_is_not_known():
+    rows = [plots.ForestRow("a", 0.5, (0.1, 0.9), "helps"), plots.ForestRow("b", math.nan, None, "undecided")]
+    svg = plots.forest(rows, margin=0.2, xlabel="points")
+    assert {"a", "b", "✓ helps", "? undecided", "points"} <= set(texts(svg))
+    assert "nan" not in svg.lower()
+
+
+def test_a_long_label_is_cut_in_its_middle():
+    assert plots.shorten("abcdefghijkl", 6) == "abcd…l"
+    assert plots.shorten("abc", 3) == "abc"
+    assert max(len(text) for text in texts(forest("x" * 200))) < 48
+
+
+def test_names_of_curves_that_end_together_do_not_cover_each_other():
+    series = [plots.Series(place, f"n{place}", CURVE) for place in range(8)]
+    svg = plots.learning_curves(series, ylabel="accuracy")
+    heights = sorted(float(y) for y in re.findall(r'<text[^>]* y="([^"]*)"[^>]*>n\d<', svg))
+    assert len(heights) == 8
+    assert min(np.diff(heights)) > 10  # px, of a text of 12
+    assert heights[0] > 0
+
+
+def test_the_cost_axis_has_plain_numbers_where_it_is_logarithmic():
+    svg = plots.pareto([POINT._replace(cost=cost, cost_interval=None) for cost in (1.0, 100.0)], xlabel="s", ylabel="%")
+    assert "math" not in svg
+    assert {"1", "10", "100"} <= set(texts(svg))
+
+
+def test_a_confusion_matrix_has_a_number_for_each_count_that_is_not_zero():
+    counts = np.array([[31, 7], [0, 44]])
+    found = texts(plots.confusion(counts))
+    assert {"31", "7", "44"} <= set(found)
+    assert found.count("0") == 2  # the ticks
+
+
+def test_a_figure_in_a_file_of_its_own_has_a_font_and_a_background_for_light_and_dark():
+    svg = plots.forest([plots.ForestRow("a", 0.5, (0.2, 0.8), "helps")], margin=0.2, xlabel="points")
+    alone = plots.standalone(svg)
+    ElementTree.fromstring(alone)
+    assert alone.replace(alone[alone.index("<style>") : alone.index("</style>") + 8], "", 1) == svg + "\n"
+    style = alone.partition("</style>")[0]
+    assert "font-family" in style
+    assert "prefers-color-scheme: dark" in style
+    assert all(f"--c{light[1:]}: {dark};" in style for light, dark in plots.ON_BLACK.items())

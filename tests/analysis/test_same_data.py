@@ -1,0 +1,67 @@
+"""Groups on different data, splits or test images are refused."""
+
+import numpy as np
+import pytest
+from run_folders import CONFIG, make_run, save_predictions
+
+from cnnbench.analysis.groups import collect
+from cnnbench.analysis.same_data import refuse_different_data
+from cnnbench.errors import DataError
+
+
+def check(folder):
+    refuse_different_data(collect([folder], "test_accuracy").groups)
+
+
+def data(**changes):
+    return {"data": CONFIG["data"] | changes}
+
+
+@pytest.mark.parametrize("change", [{"split_seed": 1}, {"val_fraction": 0.2}, {"test_fraction": 0.3}])
+def test_another_split_is_refused_with_the_key_and_both_folders(tmp_path, change):
+    make_run(tmp_path / "a", config=data(test_fraction=0.2))
+    make_run(tmp_path / "b", config=data(**({"test_fraction": 0.2} | change)))
+    with pytest.raises(DataError, match=rf"data\.{next(iter(change))}: .*{tmp_path}/a, .*{tmp_path}/b; .*compared"):
+        check(tmp_path)
+
+
+def test_another_data_set_is_refused_in_one_line(tmp_path):
+    make_run(tmp_path / "a")
+    make_run(tmp_path / "b", config={"data": {"name": "mnist", "val_fraction": 0.3}})
+    with pytest.raises(DataError) as caught:
+        check(tmp_path)
+    assert [finding.partition(":")[0] for finding in caught.value.findings] == ["data.name"]
+
+
+def test_another_data_set_is_refused_where_a_config_is_lost(tmp_path):
+    make_run(tmp_path / "a")
+    (make_run(tmp_path / "b", config={"data": {"name": "mnist"}}) / "config.yaml").unlink()
+    with pytest.raises(DataError, match=r"data\.name"):
+        check(tmp_path)
+
+
+@pytest.mark.parametrize("change", [{"fraction": 0.1}, {"image_size": 16}, {"root": "elsewhere"}, {"workers": 2}])
+def test_how_much_is_trained_on_and_how_it_is_read_may_differ(tmp_path, change):
+    make_run(tmp_path / "a", config=data(image_size=32, root=None, workers=None))
+    make_run(tmp_path / "b", config=data(**({"image_size": 32, "root": None, "workers": None} | change)))
+    check(tmp_path)
+
+
+def test_another_test_set_under_the_same_name_is_refused(tmp_path):
+    for name, labels in (("a", [0, 1, 1]), ("b", [1, 0, 1])):
+        run = make_run(tmp_path / name, config=data(root=name))
+        save_predictions(run, np.zeros((3, 2)), np.array(labels))
+    with pytest.raises(DataError, match="the test set: 3 labels"):
+        check(tmp_path)
+
+
+@pytest.mark.parametrize("damage", [b"", b"PK\x05\x06 no archive", None])
+def test_damaged_predictions_say_nothing_of_the_test_set(tmp_path, damage):
+    for name in ("a", "b"):
+        run = make_run(tmp_path / name, config=data(root=name))
+        save_predictions(run, np.zeros((300, 2)), np.arange(300) % 2)
+    file = tmp_path / "b" / "predictions.npz"
+    whole = file.read_bytes()
+    place = whole.index(b"labels.npy") + 40
+    file.write_bytes(damage if damage is not None else whole[:place] + bytes(20) + whole[place + 20 :])
+    check(tmp_path)

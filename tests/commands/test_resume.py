@@ -1,0 +1,136 @@
+import json
+import os
+import signal
+
+import pytest
+import torch
+from tiny import metrics, summary
+
+from cnnbench.recorder import Recorder
+from cnnbench.runs.checkpoint import save_checkpoint
+
+EVERYTHING = [
+    "epochs=4",
+    "model.dropout=0.2",
+    "model.head=gap",
+    "regularization=[freeze_first_layer,progressive_resizing,mixup,lookahead,ema,sam,gradient_clip,early_stopping]",
+    "regularization.early_stopping.patience=10",
+    "pruning=magnitude",
+    "augmentation=crop_flip",
+    "augmentation.crop_flip.alternate=true",
+]
+BATCHES = 6  # of an epoch of the tiny run
+
+
+@pytest.fixture
+def interrupt(monkeypatch):
+    """Sends this process a signal after so many batches, once."""
+
+    def after(batches, number=signal.SIGINT):
+        seen = 0
+        after_batch = Recorder.after_batch
+
+        def counting(self, training, images):
+            nonlocal seen
+            seen += 1
+            if seen == batches:
+                os.kill(os.getpid(), number)
+            after_batch(self, training, images)
+
+        monkeypatch.setattr(Recorder, "after_batch", counting)
+
+    return after
+
+
+@pytest.mark.parametrize(
+    ("batches", "precision"),
+    [(1, "fp32"), (BATCHES, "fp32"), (2 * BATCHES + 1, "bf16"), (3 * BATCHES + 4, "fp16")],
+)
+def test_a_resumed_run_equals_an_uninterrupted_one(train, cnnbench, interrupt, batches, precision):
+    settings = [*EVERYTHING, f"device.precision={precision}"]
+    straight = train("straight", *settings)
+    interrupt(batches)
+    stopped = train("stopped", *settings, exit_code=130)
+    assert cnnbench("resume", stopped)[0] == 0
+    assert summary(stopped)["weights_sha256"] == summary(straight)["weights_sha256"]
+    assert metrics(stopped) == metrics(straight)
+
+
+@pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGUSR1, 143)])
+def test_a_signal_saves_and_says_how_to_go_on(train, interrupt, number, exit_code):
+    interrupt(2, number)
+    path = train("a run", exit_code=exit_code)
+    document = summary(path)
+    assert (document["status"], document["exit_code"], document["steps"]) == ("interrupted", exit_code, 2)
+    assert f"cnnbench resume '{path}'" in document["error"]
+    assert list((path / "checkpoints").glob("ckpt-*.pt"))
+
+
+def test_an_interruption_is_a_note_and_not_an_error(cnnbench, interrupt):
+    interrupt(2)
+    exit_code, _, err = cnnbench("train", "experiment=smoke", "device=cpu", "device.threads=1", "hydra.run.dir=x")
+    assert exit_code == 130
+    assert err.startswith("note: stopped and saved; go on with: cnnbench resume ")
+    assert err.count("\n") == 1
+
+
+def test_a_run_that_stopped_early_stays_stopped_when_it_is_resumed(train, cnnbench, monkeypatch):
+    settings = ["regularization=early_stopping", "optimizer.lr=0.5", "epochs=50"]
+    straight = train("straight", *settings)
+    assert summary(straight)["epochs"] < 50
+    monkeypatch.setattr(Recorder, "load_selected", _crash)
+    killed = train("killed", *settings, exit_code=1)
+    monkeypatch.undo()
+    assert cnnbench("resume", killed)[0] == 0
+    assert metrics(killed) == metrics(straight)
+    assert summary(killed)["weights_sha256"] == summary(straight)["weights_sha256"]
+
+
+def _crash(*_):
+    raise RuntimeError("killed")
+
+
+def test_resuming_a_finished_run_changes_nothing(train, cnnbench):
+    path = train("run")
+    before = (path / "summary.json").read_bytes()
+    exit_code, out, _ = cnnbench("resume", path)
+    assert exit_code == 0
+    assert out.splitlines() == ["this run is finished; nothing to do", f"run: {path}"]
+    assert (path / "summary.json").read_bytes() == before
+
+
+def test_resuming_what_is_no_run_says_so_and_makes_nothing(cnnbench, tmp_path):
+    exit_code, _, err = cnnbench("resume", tmp_path / "nothing")
+    assert exit_code == 65
+    assert (
+        err
+        == f"error: {tmp_path / 'nothing'}: not a run folder (no summary.json); give the path that `train` printed\n"
+    )
+    assert not (tmp_path / "nothing").exists()
+
+
+def test_a_run_that_never_saved_says_that_it_has_to_be_repeated(train, cnnbench, monkeypatch):
+    monkeypatch.setattr(Recorder, "save", lambda self, is_best: _crash())
+    path = train("run", exit_code=1)
+    monkeypatch.undo()
+    exit_code, _, err = cnnbench("resume", path)
+    assert exit_code == 65
+    assert err.endswith("holds no checkpoint; the run has to be repeated\n")
+
+
+@pytest.mark.parametrize(
+    ("verb", "key"),
+    [("resume", "data"), ("resume", "model"), ("resume", "position"), ("evaluate", "data"), ("evaluate", "model")],
+)
+def test_a_checkpoint_that_lacks_a_part_is_refused_in_one_line(train, cnnbench, verb, key):
+    path = train("run", "epochs=1")
+    state = torch.load(max((path / "checkpoints").glob("*.pt")), weights_only=True)
+    del state[key]
+    for old in (path / "checkpoints").iterdir():
+        old.unlink()
+    save_checkpoint(path / "checkpoints", 99, state, is_best=True)
+    document = summary(path)
+    (path / "summary.json").write_text(json.dumps(document | {"status": "interrupted"}))
+    exit_code, _, err = cnnbench(verb, path)
+    assert exit_code == 65, err
+    assert f"is not a checkpoint of cnnbench (KeyError: '{key}')" in err

@@ -1,0 +1,181 @@
+import json
+
+import pytest
+import torch
+from tiny import TINY, summary
+
+from cnnbench.assemble import make_model
+from cnnbench.config.compose import compose
+from cnnbench.data.find import find_data, read_splits
+from cnnbench.device import TORCH_THREADS, make_policy
+from cnnbench.speed import advisor
+from cnnbench.speed import trials as contest_module
+from cnnbench.speed.advisor import advice_line, best, free_threads, hold_contest, open_settings
+from cnnbench.speed.trials import Contest, Trial
+
+AUTO = [*TINY[2:], "device=auto"]
+ALL = ["precision", "memory_format", "compile", "threads"]
+
+
+def trial(seconds, loss=2.3, first=0.1, **policy):
+    settings = {"precision": "fp32", "memory_format": "contiguous", "threads": 1} | policy
+    return Trial(make_policy("cpu", **settings), first, [seconds], loss)
+
+
+class Scripted:
+    """A contest whose times are given by policy; nothing is trained."""
+
+    def __init__(self, seconds, first=0.0):
+        self.seconds, self.first, self.clock, self.entered = seconds, first, 0.0, []
+
+    def spent(self):
+        return self.clock
+
+    def enter(self, device):
+        self.entered.append(device.policy())
+        step = self.seconds(device)
+        self.clock += 2 * step
+        return Trial(device, self.first if device.compile else step, [step], 2.3)
+
+    def race(self, trials, budget):
+        pass
+
+
+def test_the_fastest_whose_loss_agrees_is_chosen():
+    exact, wrong, right = trial(1.0), trial(0.1, loss=3.0, precision="bf16"), trial(0.5, loss=2.31, precision="bf16")
+    assert best([exact, wrong, right]) is right
+    assert best([wrong, exact]) is exact
+
+
+def test_one_that_failed_or_gave_no_number_is_never_chosen():
+    failed = Trial(make_policy("cpu", "bf16", "contiguous"), problem="no memory")
+    assert best([failed, trial(0.1, loss=float("nan"), precision="bf16"), fine := trial(1.0)]) is fine
+
+
+def test_among_equals_the_first_is_chosen():
+    assert best([first := trial(1.0), trial(0.98, threads=2)]) is first
+
+
+def test_compiling_is_chosen_only_where_the_remaining_steps_pay_for_it():
+    plain, compiled = trial(1.0), trial(0.5, first=30.0, compile=True)
+    assert best([plain, compiled], steps=50) is plain
+    assert best([plain, compiled], steps=100) is compiled
+
+
+def test_a_short_run_is_not_measured_beyond_its_first_steps():
+    contest = Scripted(lambda device: 0.01)
+    advice = hold_contest(contest, make_policy("cpu", "fp32", "channels_last", threads=1), ALL, steps=100)
+    assert len(contest.entered) == 1
+    assert advice["chosen"] == contest.entered[0]
+    assert advice["budget_seconds"] == pytest.approx(0.05)
+
+
+@pytest.mark.parametrize(("steps", "budget"), [(1000, 0.5), (10_000, 5.0), (1_000_000, 10.0)])
+def test_the_budget_is_a_twentieth_of_the_run_and_at_most_ten_seconds(steps, budget):
+    contest = Scripted(lambda device: 0.01)
+    advice = hold_contest(contest, make_policy("cpu", "fp32", "channels_last", threads=1), ["memory_format"], steps)
+    assert advice["budget_seconds"] == pytest.approx(budget)
+    assert contest.clock <= budget
+
+
+def test_every_open_setting_is_tried_and_the_best_of_each_kept(monkeypatch):
+    monkeypatch.setattr(advisor, "TORCH_THREADS", 8)
+    monkeypatch.setattr(advisor, "computes_in", lambda precision, kind: precision in ("fp32", "bf16"))
+
+    def seconds(device):
+        slow = {"fp32": 2, "bf16": 1}[device.precision] * (1 + (device.memory_format == "contiguous"))
+        return 0.001 * slow * (1 + (device.threads != 4))
+
+    contest = Scripted(seconds)
+    first = make_policy("cpu", "fp32", "contiguous", threads=8)
+    chosen = hold_contest(contest, first, ALL, steps=10**6)["chosen"]
+    assert chosen == {"precision": "bf16", "memory_format": "channels_last", "compile": False, "threads": 4}
+    assert {policy["threads"] for policy in contest.entered} == {1, 4, 8}
+
+
+def test_compiling_is_tried_only_in_long_runs():
+    first = make_policy("cpu", "fp32", "contiguous", threads=1)
+    for steps, tried in ((10_000, False), (1_000_000, True)):
+        contest = Scripted(lambda device: 0.02 if device.compile else 0.04, first=50.0)
+        chosen = hold_contest(contest, first, ["compile"], steps)["chosen"]
+        assert (any(policy["compile"] for policy in contest.entered), chosen["compile"]) == (tried, tried)
+
+
+def test_on_a_gpu_cuda_graphs_are_an_alternative(monkeypatch):
+    device = make_policy("cpu", "fp32", "contiguous", threads=1)
+    device.torch_device = torch.device("cuda")
+    monkeypatch.setattr(advisor, "make_policy", lambda kind, **policy: policy["compile"])
+    assert list(advisor.compile_alternatives(device, ALL)) == [True, "reduce-overhead"]
+
+
+def test_busy_cores_are_left_to_others():
+    assert free_threads(0.2) == TORCH_THREADS
+    assert free_threads(TORCH_THREADS + 5) == 1
+
+
+def test_what_the_user_sets_is_left_alone():
+    config = compose([*AUTO, "device.precision=fp32", "device.threads=1"])
+    assert open_settings(config) == ["memory_format", "compile"]
+
+
+def test_a_contest_trains_copies_only_and_starts_each_from_the_same_weights(monkeypatch):
+    monkeypatch.setattr(contest_module, "HOPELESS", 1e9)
+    config = compose([*AUTO, "device.threads=1"])
+    source = find_data(config.data)
+    splits = read_splits(source, config.data)
+    model = make_model(config, source.image_shape, source.num_classes)
+    before = [parameter.clone() for parameter in model.parameters()]
+    contest = Contest(config, splits, model)
+    trials = [
+        contest.enter(make_policy("cpu", "fp32", layout, threads=1)) for layout in ("contiguous", "channels_last")
+    ]
+    contest.race(trials, budget=60)
+    assert trials[0].loss == pytest.approx(trials[1].loss, rel=1e-5)
+    assert all(torch.equal(*pair) for pair in zip(before, model.parameters(), strict=True))
+    assert len(trials[0].seconds) > 1
+
+
+def test_a_policy_that_fails_is_a_trial_with_a_problem():
+    config = compose(AUTO)
+    source = find_data(config.data)
+    splits = read_splits(source, config.data)
+    model = make_model(config, source.image_shape, source.num_classes)
+    device = make_policy("cpu", "fp32", "contiguous", threads=1)
+
+    def refuse(model):
+        raise RuntimeError("no compiler\nlong story")
+
+    device.compiled = refuse
+    assert Contest(config, splits, model).enter(device).problem == "no compiler"
+
+
+def test_a_run_notes_all_timings_and_the_next_one_asks_the_cache(cnnbench, tmp_path):
+    runs = [tmp_path / name for name in ("first", "second")]
+    for run in runs:
+        assert cnnbench("train", *AUTO, "epochs=40", f"hydra.run.dir='{run}'")[0] == 0
+    first, second = (json.loads((run / "environment.json").read_text())["advice"] for run in runs)
+    assert (first["cached"], second["cached"]) == (False, True)
+    assert first["trials"][0].keys() >= {*ALL, "step_seconds", "loss", "problem"}
+    assert {key: summary(runs[1])[key] for key in ALL} == second["chosen"] == first["chosen"]
+
+
+def test_resuming_and_evaluating_keep_the_policy_of_the_run(cnnbench, tmp_path, monkeypatch):
+    run = tmp_path / "run"
+    monkeypatch.setattr(advisor, "hold_contest", lambda contest, device, *_: {
+        "chosen": device.policy() | {"precision": "fp32", "memory_format": "contiguous", "threads": 1},
+        "budget_seconds": 1.0, "planned_seconds": 1.0, "trials": [],
+    })  # fmt: skip
+    assert cnnbench("train", *AUTO, f"hydra.run.dir='{run}'")[0] == 0
+    assert summary(run)["memory_format"] == "contiguous"
+    document = json.loads(cnnbench("evaluate", run, "--json")[1])
+    assert document["accuracy"] == summary(run)["test_accuracy"]
+    assert document["loss"] == summary(run)["test_loss"]
+
+
+def test_the_line_says_what_was_gained_and_what_it_took():
+    timed = {"step_seconds": 2.0, "compile": False, "threads": 1, "memory_format": "contiguous", "precision": "fp32"}
+    chosen = timed | {"precision": "bf16", "step_seconds": 1.0}
+    policy = {key: chosen[key] for key in ALL}
+    advice = {"chosen": policy, "trials": [timed, chosen], "spent_seconds": 1.25, "cached": False}
+    assert advice_line(advice) == "fastest of 2 timed in 1.2 s, 2.0x fp32"
+    assert "rule" in advice_line(advice | {"trials": [chosen]})

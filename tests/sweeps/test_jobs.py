@@ -1,0 +1,183 @@
+import signal
+
+import pytest
+from tiny import TINY, summary
+
+from cnnbench.config.compose import compose
+from cnnbench.errors import ConfigError
+from cnnbench.recorder import Recorder
+
+
+def lines(err):
+    return [line.removeprefix("error: ") for line in err.splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("model=dep", "model=dep: no such model; did you mean 'deep'?"),
+        ("model=null", "model=null: no such model"),
+        ("model=[deep,simple]", "model=[deep,simple]: takes one model"),
+        ("model.name=dep", "model=dep: no such model; did you mean 'deep'?"),
+        ("~model", "model: missing"),
+        ("optmizer=adam", "optmizer: unknown key; did you mean 'optimizer'?"),
+        ("optimizer.lrr=1", "optimizer.lrr: unknown key; did you mean 'optimizer.lr'?"),
+        ("+optimizer.foo=1", "optimizer.foo: unknown key"),
+        ("+foo=1", "foo: unknown key"),
+        ("+experiment=smoke", "Multiple values for experiment"),
+        ("optimizer.lr=", "optimizer.lr=: should be a number > 0"),
+        ("optimizer.lr=abc", "optimizer.lr=abc: should be a number > 0"),
+        ("optimizer.lr=nan", "optimizer.lr=nan: should be a number > 0"),
+        ("optimizer.lr=-1", "optimizer.lr=-1: should be a number > 0"),
+        ("epochs=0", "epochs=0: should be a whole number >= 1"),
+        ("batch_size=1.5", "batch_size=1.5: should be a whole number >= 1"),
+        ("target.value=2", "target.value=2: should be a number > 0 and <= 1 or null"),
+        ("regularization=[mixup,emma]", "regularization=emma: no such regularization; did you mean 'ema'?"),
+        ("experiment=smoek", "experiment=smoek: no such experiment; did you mean 'smoke'?"),
+        ("model.widths=[1,2", "model.widths=[1,2: cannot be read as KEY=VALUE"),
+        ("model=дееп", "model=дееп: cannot be read as KEY=VALUE"),
+        ("model=deep,simple", "model=deep,simple: several values; sweep over them with -m"),
+        ("model.hidden=${nope}", "model.hidden: Interpolation key 'nope' not found"),
+        ("", ": cannot be read as KEY=VALUE"),
+        ("=3", "=3: has no key"),
+        ("-m --cfg=job", "only one of -m, --cfg, --info and --run can be given"),
+        ("--foo", "unrecognized arguments: --foo"),
+        ("--config-name=x", "--config-path and --config-name are not supported"),
+        ("--config-dir=/nope", "--config-dir=/nope: no such folder"),
+        ("model._target_=os.system", "model._target_=os.system: refused, a config must not run code"),
+        ("+hydra.callbacks.x.y=1", "+hydra.callbacks.x.y=1: refused, a config must not run code"),
+    ],
+)
+def test_a_mistake_is_one_line_and_makes_no_folder(cnnbench, tmp_path, override, message):
+    exit_code, out, err = cnnbench("train", *(override.split() if override.startswith("-") else [override]))
+    assert (exit_code, out) == (2, "")
+    assert len(lines(err)) == 1
+    assert lines(err)[0].startswith(message)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_mistakes_of_every_kind_are_told_at_once(cnnbench, tmp_path):
+    wrong = ["model=dep", "model.stride=2", "data.root=[", "optimizer=adam,sgd", "epohcs=3", "+foo=1", "batch_size=0"]
+    exit_code, _, err = cnnbench("train", *wrong, "loss.label_smoothing=2", "regularization=[emma]")
+    assert exit_code == 2
+    assert sorted(line.split(":")[0].split("=")[0] for line in lines(err)) == [
+        "batch_size", "data.root", "epohcs", "foo", "loss.label_smoothing", "model", "optimizer", "regularization",
+    ]  # fmt: skip
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_kernel_larger_than_its_map_is_named_before_a_folder_is_made(cnnbench, tmp_path):
+    wrong = ["model=plain", "model.padding=0", "model.kernel_size=11", "data=digits"]
+    exit_code, _, err = cnnbench("train", *wrong, f"hydra.run.dir={tmp_path / 'run'}")
+    assert exit_code == 2
+    assert "kernel 11 is larger than its 8x8 map" in lines(err)[0]
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("sweep", "message"),
+    [
+        (["model=deep,simpel"], "model=simpel: no such model; did you mean 'simple'?"),
+        (["seed=0,1", "optimizer.lr=0.1,nan"], "optimizer.lr=nan: should be a number > 0"),
+        (["seed=0,1", "epohcs=3"], "epohcs: unknown key; did you mean 'epochs'?"),
+        (["model=plain,simple", "model.stride=1,2"], "model=simple model.stride=1: Could not override 'model.stride'."),
+        (["regularization=[mixup],[ema,emma]"], "regularization=emma: no such regularization; did you mean 'ema'?"),
+    ],
+)
+def test_a_mistake_among_the_values_of_a_sweep_stops_it_before_the_first_job(cnnbench, tmp_path, sweep, message):
+    exit_code, _, err = cnnbench("train", "-m", *sweep)
+    assert exit_code == 2
+    assert [line for line in lines(err) if not line.startswith(message)] == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_setting_that_only_one_swept_model_has_is_known(cnnbench):
+    exit_code, _, err = cnnbench("train", "-m", "model=simple,plain", "model.stride=1", "model.strid=1")
+    assert exit_code == 2
+    assert lines(err)[0].startswith("model.strid: unknown key; did you mean 'model.stride'?")
+
+
+def test_a_sweep_runs_every_combination(cnnbench, tmp_path):
+    sweep = ["seed=0,1", "optimizer=adam,sgd", "hydra.sweep.dir='my sweep'"]
+    exit_code, out, _ = cnnbench("train", "-m", *TINY, "epochs=1", *sweep)
+    assert exit_code == 0
+    runs = sorted(path for path in (tmp_path / "my sweep").iterdir() if path.is_dir())
+    assert [summary(path)["seed"] for path in runs] == [0, 0, 1, 1]
+    assert len({summary(path)["weights_sha256"] for path in runs}) == 4
+    assert out.count("\nrun: ") == 4
+
+
+def test_a_failing_job_does_not_end_the_sweep_and_is_listed(cnnbench, tmp_path):
+    sweep = ["optimizer=sgd", "optimizer.lr=0.1,1e9,0.2", "hydra.sweep.dir=sweep"]
+    exit_code, _, err = cnnbench("train", "-m", *TINY, *sweep)
+    assert exit_code == 5
+    assert len(lines(err)) == 1
+    assert lines(err)[0].startswith("sweep/1-simple-synthetic: training diverged")
+    statuses = [summary(path)["status"] for path in sorted((tmp_path / "sweep").glob("*-simple-synthetic"))]
+    assert statuses == ["finished", "failed", "finished"]
+
+
+def test_a_job_that_fails_before_its_run_starts_leaves_a_summary(cnnbench, tmp_path):
+    exit_code, _, err = cnnbench("train", "-m", *TINY, "device=cuda", "seed=0,1", "hydra.sweep.dir=sweep")
+    assert exit_code == 5
+    assert len(lines(err)) == 2
+    assert [summary(path)["exit_code"] for path in (tmp_path / "sweep").glob("*-simple-*")] == [69, 69]
+
+
+def test_a_sweep_into_the_folder_of_another_is_refused(cnnbench, tmp_path):
+    sweep = ["-m", *TINY, "epochs=1", "seed=0,1", "hydra.sweep.dir=sweep"]
+    assert cnnbench("train", *sweep)[0] == 0
+    exit_code, _, err = cnnbench("train", *sweep)
+    assert exit_code == 65
+    assert lines(err) == ["sweep: holds runs already; choose another folder with hydra.sweep.dir=PATH"]
+
+
+def test_a_signal_ends_the_whole_sweep(cnnbench, tmp_path, monkeypatch):
+    after_batch = Recorder.after_batch
+
+    def interrupted(self, training, images):
+        signal.raise_signal(signal.SIGTERM)
+        after_batch(self, training, images)
+
+    monkeypatch.setattr(Recorder, "after_batch", interrupted)
+    exit_code, _, err = cnnbench("train", "-m", *TINY, "seed=0,1,2", "hydra.sweep.dir=sweep")
+    assert exit_code == 143
+    assert err.startswith("note: stopped and saved; go on with: cnnbench resume ")
+    assert [summary(path)["status"] for path in (tmp_path / "sweep").glob("*-simple-*")] == ["interrupted"]
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    assert cnnbench("resume", "sweep/0-simple-synthetic")[0] == 0
+
+
+def test_choices_of_the_users_own_folder_are_found_and_checked(cnnbench, tmp_path):
+    own = tmp_path / "own" / "model"
+    own.mkdir(parents=True)
+    (own / "mine.yaml").write_text("name: lenet\n", encoding="utf-8")
+    arguments = ["train", "--config-dir", tmp_path / "own", "hydra.run.dir=run"]
+    exit_code, _, err = cnnbench(*arguments, "model=mien", "epohcs=2")
+    assert exit_code == 2
+    hints = [line.split("; ")[1].partition("?")[0] for line in lines(err)]
+    assert hints == ["did you mean 'mine'", "did you mean 'epochs'"]
+    assert cnnbench(*arguments, "model=mine", "--cfg", "job")[1].count("name: lenet") == 1
+
+
+def test_compose_gives_what_train_would_run_and_can_be_called_again():
+    for hidden in (8, 16):
+        config = compose(["model=simple", f"model.hidden={hidden}", "regularization=[ema]"])
+        assert config.model["hidden"] == hidden
+        assert list(config.regularization) == ["ema"]
+    with pytest.raises(ConfigError, match="no such model"):
+        compose(["model=dep"])
+
+
+def test_values_of_a_group_can_be_given_as_a_mapping(cnnbench):
+    assert compose(["model={hidden:7}"]).model["hidden"] == 7
+    assert "hidden: 7\n" in cnnbench("train", "--cfg", "job", "model={hidden:7}")[1]
+
+
+def test_cfg_job_shows_the_config_and_stops(cnnbench, tmp_path):
+    exit_code, out, _ = cnnbench("train", "--cfg", "job", "model=deep", "seed=7")
+    assert exit_code == 0
+    assert out.startswith("seed: 7\n")
+    assert "name: deep\n" in out
+    assert list(tmp_path.iterdir()) == []
