@@ -12,7 +12,7 @@ from cnnbench.config.settings import build, check
 from cnnbench.data import Source, Splits
 from cnnbench.data.batches import EvaluationBatches, Normalize, TrainBatches
 from cnnbench.data.images import ImageSet, ImageShape
-from cnnbench.device import DEVICES, Device, make_policy
+from cnnbench.device import DEVICES, Device, make_device
 from cnnbench.errors import ConfigError, DataError
 from cnnbench.loop import Training
 from cnnbench.models import MODELS
@@ -30,7 +30,7 @@ FIRST_IMAGES = 5000  # of 32x32, or fewer and larger ones, that a model may take
 AVERAGES = ("swa", "ema")  # average what pruning has left, so they come after it
 
 
-def make_device(config: RunConfig) -> Device:
+def configured_device(config: RunConfig) -> Device:
     """The device and its policy.
 
     Raises:
@@ -41,12 +41,12 @@ def make_device(config: RunConfig) -> Device:
 
 def recorded_device(config: RunConfig, summary: Mapping[str, Any]) -> Device:
     """The device of a run that has begun, with the policy `device=auto` chose then, where this machine has it."""
-    device = make_device(config)
+    device = configured_device(config)
     kind = device.torch_device.type
     policy: dict[str, Any] = {key: summary.get(key) for key in device.policy()}
     if config.device["name"] != "auto" or summary.get("device") != kind:
         return device
-    return device if check(DEVICES, "device", {"name": kind, **policy}) else make_policy(kind, **policy)
+    return device if check(DEVICES, "device", {"name": kind, **policy}) else make_device(kind, **policy)
 
 
 def make_model(config: RunConfig, image_shape: tuple[int, int, int], num_classes: int) -> nn.Module:

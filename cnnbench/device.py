@@ -61,7 +61,7 @@ class Device:
         return torch.compile(model, mode=None if self.compile is True else self.compile)
 
     def policy(self) -> dict[str, Any]:
-        """The settings of `make_policy`, as summary.json names them."""
+        """The settings of `make_device`, as summary.json names them."""
         return {
             "precision": self.precision,
             "memory_format": self.memory_format,
@@ -135,26 +135,26 @@ def auto(
     if memory_format == "auto":
         memory_format = "contiguous" if kind == "mps" else "channels_last"
     compiled = False if compile == "auto" else compile
-    return make_policy(kind, precision, memory_format, compiled, None if threads == "auto" else threads)
+    return make_device(kind, precision, memory_format, compiled, None if threads == "auto" else threads)
 
 
 def cpu(*, precision: Precision, memory_format: MemoryFormat, compile: Compile, threads: PositiveInt | None) -> Device:
     """The processor, with `threads` threads (null: one per core)."""
-    return make_policy("cpu", precision, memory_format, compile, threads)
+    return make_device("cpu", precision, memory_format, compile, threads)
 
 
 def cuda(*, precision: Precision, memory_format: MemoryFormat, compile: Compile, threads: PositiveInt | None) -> Device:
     """An NVIDIA or AMD GPU."""
     if not torch.cuda.is_available():
         raise UnavailableError("device=cuda: this machine has no CUDA device that torch can use; use device=auto")
-    return make_policy("cuda", precision, memory_format, compile, threads)
+    return make_device("cuda", precision, memory_format, compile, threads)
 
 
 def mps(*, precision: Precision, memory_format: MemoryFormat, compile: Compile, threads: PositiveInt | None) -> Device:
     """The GPU of an Apple computer."""
     if not torch.mps.is_available():
         raise UnavailableError("device=mps: this machine has no Apple GPU that torch can use; use device=auto")
-    return make_policy("mps", precision, memory_format, compile, threads)
+    return make_device("mps", precision, memory_format, compile, threads)
 
 
 def computes_in(precision: str, kind: str) -> bool:
@@ -171,7 +171,7 @@ def computes_in(precision: str, kind: str) -> bool:
     return precision == "fp16"
 
 
-def make_policy(
+def make_device(
     kind: str, precision: Precision, memory_format: MemoryFormat, compile: Compile = False, threads: int | None = None
 ) -> Device:
     """The device of this `kind` (cpu, cuda, mps) with a policy; `threads` null means torch's own number.

@@ -10,7 +10,14 @@ from typing import Any
 import torch
 from torch import nn
 
-from cnnbench.assemble import evaluation_batches, make_batches, make_device, make_training, recorded_device, rehearse
+from cnnbench.assemble import (
+    configured_device,
+    evaluation_batches,
+    make_batches,
+    make_training,
+    recorded_device,
+    rehearse,
+)
 from cnnbench.config.run_config import RunConfig
 from cnnbench.console import note, say, say_exactly
 from cnnbench.data import Splits
@@ -43,7 +50,7 @@ def run_experiment(
         CnnbenchError: what the user can mend; its class tells the exit code.
     """
     started, load = time.monotonic(), LoadMeter()
-    device = make_device(config)
+    device = configured_device(config)
     source = find_data(config.data)
     with out_of_memory_named(config.batch_size):
         model, description = rehearse(config, source, model)
@@ -105,7 +112,7 @@ def facts(config: RunConfig, description: Description) -> dict[str, Any]:
 
 def choose_device(run: RunFolder, config: RunConfig, splits: Splits, model: nn.Module, load: LoadMeter) -> Device:
     """The device and its policy: what the config says, and for what it leaves open what the advisor finds."""
-    device, advice = advise(config, splits, model, make_device(config), load.busy_cores())
+    device, advice = advise(config, splits, model, configured_device(config), load.busy_cores())
     run.write_environment(environment(device) | ({"advice": advice} if advice else {}))
     run.update_summary(device=device.torch_device.type, **device.policy())
     say(f"\npolicy  {policy_line(device)}{'; ' + advice_line(advice) if advice else ''}")

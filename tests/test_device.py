@@ -4,7 +4,7 @@ from torch import nn
 from torch.testing import assert_close
 
 from cnnbench.config.settings import build
-from cnnbench.device import DEVICES, TORCH_THREADS, Device, auto, computes_in, cpu, make_policy
+from cnnbench.device import DEVICES, TORCH_THREADS, Device, auto, computes_in, cpu, make_device
 from cnnbench.errors import UnavailableError
 from cnnbench.techniques.regularizers import SAM
 
@@ -173,7 +173,7 @@ def test_auto_keeps_what_is_asked_for():
 
 def test_without_compile_the_forward_pass_is_the_model_itself():
     model = tiny()
-    assert make_policy("cpu", "fp32", "contiguous", threads=1).compiled(model) is model
+    assert make_device("cpu", "fp32", "contiguous", threads=1).compiled(model) is model
 
 
 @pytest.mark.slow
@@ -188,7 +188,7 @@ def test_the_compiled_forward_pass_gives_the_same_logits():
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_a_step_on_the_gpu_is_close_to_one_on_the_cpu():
-    device, model = make_policy("cuda", "fp32", "channels_last"), tiny()
+    device, model = make_device("cuda", "fp32", "channels_last"), tiny()
     expected = tiny()(IMAGES)
     device.place(model)
     assert_close(model(IMAGES.cuda()).cpu(), expected, rtol=1e-3, atol=1e-4)

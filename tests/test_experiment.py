@@ -13,7 +13,7 @@ import yaml
 from tiny import TINY, metrics, summary, write_image
 from torch import nn
 
-from cnnbench.assemble import make_device, make_model, rehearse
+from cnnbench.assemble import configured_device, make_model, rehearse
 from cnnbench.config import settings as lookup
 from cnnbench.config.compose import compose
 from cnnbench.config.settings import PositiveInt
@@ -249,7 +249,7 @@ def test_an_epoch_fits_a_terminal_of_80_columns(train):
 
 def test_the_latency_is_measured_and_draws_no_random_numbers():
     config = compose([*TINY])
-    device = make_device(config)
+    device = configured_device(config)
     model = make_model(config, (1, 8, 8), 3)
     normalize = Normalize(torch.tensor([0.5]), torch.tensor([0.25]), device)
     before, weights = torch.get_rng_state(), weights_sha256(model.state_dict())

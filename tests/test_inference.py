@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from cnnbench.device import make_policy
+from cnnbench.device import make_device
 from cnnbench.inference import folded, prepared
 from cnnbench.models.airbench import airbench
 from cnnbench.models.resnet import resnet
@@ -65,13 +65,13 @@ def test_whole_networks_lose_all_their_norms(make):
 def test_the_model_itself_stays_as_it_is():
     model = trained(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8)).train()
     before = {key: value.clone() for key, value in model.state_dict().items()}
-    prepared(model, make_policy("cpu", "bf16", "channels_last", threads=1))
+    prepared(model, make_device("cpu", "bf16", "channels_last", threads=1))
     assert model.training
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
 
 
 def test_weights_are_cast_once_to_what_autocast_makes_of_them():
-    device = make_policy("cpu", "bf16", "contiguous", threads=1)
+    device = make_device("cpu", "bf16", "contiguous", threads=1)
     model = trained(nn.Conv2d(3, 8, 3), nn.GroupNorm(1, 8), nn.Flatten(), nn.Linear(800, 5))
     ready = prepared(model, device)
     assert [parameter.dtype for parameter in ready.parameters()] == [

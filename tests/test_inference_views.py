@@ -8,7 +8,7 @@ from torch import nn
 from torch.testing import assert_close
 
 from cnnbench.data.decode import decode_image
-from cnnbench.device import make_policy
+from cnnbench.device import make_device
 from cnnbench.inference import logits_over_views
 from cnnbench.loop import evaluate
 from cnnbench.trained.load import load_trained
@@ -57,7 +57,7 @@ def test_views_of_a_constant_image_agree():
 
 
 def test_evaluation_counts_and_keeps_the_mean_logits():
-    device = make_policy("cpu", "fp32", "contiguous", threads=1)
+    device = make_device("cpu", "fp32", "contiguous", threads=1)
     result = evaluate(net(), [(IMAGES, torch.tensor([0, 1, 2]))], device, "flip_shift")
     assert_close(result.logits, logits_over_views(net(), IMAGES, "flip_shift"))
 

@@ -8,7 +8,7 @@ from torch.testing import assert_close
 
 from cnnbench.data import ResidentImages
 from cnnbench.data.batches import TrainBatches
-from cnnbench.device import make_policy
+from cnnbench.device import make_device
 from cnnbench.errors import DivergedError
 from cnnbench.loop import (
     Evaluation,
@@ -38,7 +38,7 @@ def make_training(*callbacks, lr=0.1, schedule=lambda step: 1.0, precision="fp32
     optimizer = torch.optim.SGD(model.parameters(), lr=lr, momentum=0.9)
     for group in optimizer.param_groups:
         group["initial_lr"] = lr
-    device = make_policy("cpu", precision, "contiguous", threads=1)
+    device = make_device("cpu", precision, "contiguous", threads=1)
     named = {str(number): callback for number, callback in enumerate(callbacks)}
     return Training(model, F.cross_entropy, optimizer, schedule, named, device)
 
@@ -239,7 +239,7 @@ def test_dropout_is_on_while_training_and_depends_on_seed_and_epoch_only():
 def test_evaluation_over_uneven_batches_equals_the_formula_over_all_images(classes):
     model = nn.Sequential(tiny(classes), nn.Dropout(0.5))
     parts = [(IMAGES[:7], LABELS[:7]), (IMAGES[7:11], LABELS[7:11]), (IMAGES[11:], LABELS[11:])]
-    result = evaluate(model, parts, make_policy("cpu", "fp32", "contiguous", threads=1))
+    result = evaluate(model, parts, make_device("cpu", "fp32", "contiguous", threads=1))
     logits = model[0](IMAGES)
     order = logits.argsort(1, descending=True)
     rank = (order == LABELS[:, None]).int().argmax(1)
@@ -252,7 +252,7 @@ def test_evaluation_over_uneven_batches_equals_the_formula_over_all_images(class
 
 
 def test_evaluating_nothing_gives_nothing():
-    assert evaluate(tiny(), [], make_policy("cpu", "fp32", "contiguous", threads=1)) is None
+    assert evaluate(tiny(), [], make_device("cpu", "fp32", "contiguous", threads=1)) is None
 
 
 def test_gradient_norms_are_those_of_the_weights_without_biases():

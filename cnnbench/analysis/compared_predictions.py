@@ -27,7 +27,7 @@ def compare_predictions(baseline: Group, groups: Sequence[Group]) -> dict[str, A
     ours = saved.get(baseline.group_hash, {})
     predicted = [run.predicted for runs in saved.values() for run in runs.values()]
     return {
-        "groups": [describe(name, list(runs.values())) for name, runs in saved.items()],
+        "groups": [ensemble_row(name, list(runs.values())) for name, runs in saved.items()],
         "comparisons": [
             {"baseline": baseline.group_hash, "candidate": name} | compare_two(ours, runs)
             for name, runs in saved.items()
@@ -38,7 +38,7 @@ def compare_predictions(baseline: Group, groups: Sequence[Group]) -> dict[str, A
     }
 
 
-def describe(group_hash: str, runs: Sequence[Predictions]) -> dict[str, Any]:
+def ensemble_row(group_hash: str, runs: Sequence[Predictions]) -> dict[str, Any]:
     """`ensemble_accuracy`: of the mean of the runs' probabilities. `churn`: on what share of the images two of its
     runs differ, which is what chance alone does; null for one run."""
     pairs = [churn(a.predicted, b.predicted) for place, a in enumerate(runs) for b in runs[:place]]

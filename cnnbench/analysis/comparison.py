@@ -37,7 +37,9 @@ COSTS = ("train_seconds", "images_per_second", "latency_ms", "parameters", "nonz
 FRONTS = ("train_seconds", "latency_ms", "macs", "model_bytes")  # accuracy against each of these
 
 
-def describe(collection: Collection, comparisons: Sequence[Comparison], metric: str, margin: float) -> dict[str, Any]:
+def comparison_document(
+    collection: Collection, comparisons: Sequence[Comparison], metric: str, margin: float
+) -> dict[str, Any]:
     """All that was found, as one JSON document."""
     return {
         "metric": metric,

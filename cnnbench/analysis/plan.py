@@ -24,7 +24,7 @@ def plan(groups: Sequence[Group], metric: str, difference: float, power: float, 
             seeds = pairs_for_difference(sd, value / Scale.of(metric).factor, power=power, family=family)
         return {"difference": value, "seeds": seeds, "hours": 2 * seeds * hours if seeds and hours else None}
 
-    rows = [describe(group, groups[0], metric) for group in groups]
+    rows = [group_spread(group, groups[0], metric) for group in groups]
     sd, source = spread_of_differences(rows)
     return {
         "metric": metric,
@@ -38,7 +38,7 @@ def plan(groups: Sequence[Group], metric: str, difference: float, power: float, 
     }
 
 
-def describe(group: Group, first: Group, metric: str) -> dict[str, Any]:
+def group_spread(group: Group, first: Group, metric: str) -> dict[str, Any]:
     """The spread of a group, and that of its differences from the first one where they share seeds."""
     values = group.numbers(metric)
     differences = paired_by_seed(first, group, metric) if group is not first else []

@@ -21,7 +21,7 @@ from cnnbench.disk import write_atomically
 from cnnbench.errors import ConfigError, DataError, SweepError
 from cnnbench.sweeps.ablation_folder import all_jobs, read_plan, unfinished, why_not_done
 from cnnbench.sweeps.ablation_runs import Planned, Settings, plan_runs, train
-from cnnbench.sweeps.effects import describe, draw, markdown, measure_effects, read_groups, table
+from cnnbench.sweeps.effects import draw, effects_document, markdown, measure_effects, read_groups, table
 
 FIGURE = "forest.svg"
 DESCRIPTION = """
@@ -132,7 +132,8 @@ def show(folder: Path, settings: Settings, *, as_json: bool, as_markdown: bool) 
     missing = why_not_done(folder, unfinished(folder, plan))
     if as_json:
         say_json(
-            describe(plan, effects, settings.metric, settings.margin) | {"folder": str(folder), "missing": missing}
+            effects_document(plan, effects, settings.metric, settings.margin)
+            | {"folder": str(folder), "missing": missing}
         )
         return
     if as_markdown:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cnnbench.analysis.compared_predictions import compare_predictions
-from cnnbench.analysis.comparison import compare_folders, describe, to_csv
+from cnnbench.analysis.comparison import compare_folders, comparison_document, to_csv
 from cnnbench.commands.arguments import comparison_parser
 from cnnbench.commands.comparison_screen import show
 from cnnbench.console import say_json
@@ -24,7 +24,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--csv", type=Path, metavar="FILE", help="write a row for each group")
     options = parser.parse_args(arguments)
     collection, baseline, comparisons = compare_folders(options)
-    document = describe(collection, comparisons, options.metric, options.margin)
+    document = comparison_document(collection, comparisons, options.metric, options.margin)
     if options.predictions:
         document["predictions"] = compare_predictions(baseline, collection.groups)
     if options.csv:

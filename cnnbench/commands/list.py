@@ -30,10 +30,10 @@ def main(arguments: Sequence[str]) -> None:
 
 def choices(folder: Path) -> dict[str, str]:
     """The choices of a group, each with its one-line description."""
-    return {path.stem: describe(path) for path in sorted(folder.glob("*.yaml"))}
+    return {path.stem: first_comment(path) for path in sorted(folder.glob("*.yaml"))}
 
 
-def describe(path: Path) -> str:
+def first_comment(path: Path) -> str:
     """The first comment of a YAML file that is not Hydra's package directive."""
     for line in path.read_text(encoding="utf-8").splitlines():
         if line.startswith("#") and "@package" not in line:

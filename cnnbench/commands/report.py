@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cnnbench.analysis.comparison import compare_folders
-from cnnbench.analysis.report.page import describe, render
+from cnnbench.analysis.report.page import page_document, render
 from cnnbench.commands.arguments import comparison_parser
 from cnnbench.console import say
 from cnnbench.disk import write_atomically
@@ -21,6 +21,6 @@ def main(arguments: Sequence[str]) -> None:
     if options.output.is_dir() or not options.output.parent.is_dir():
         raise DiskError(f"--output {options.output}: is a folder, or lies in one that is not there; name another file")
     found = compare_folders(options)
-    document = describe(*found, options.metric, options.margin, options.output.parent)
+    document = page_document(*found, options.metric, options.margin, options.output.parent)
     write_atomically(options.output, render(document).encode())
     say(f"report: {options.output}")

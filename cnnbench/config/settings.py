@@ -113,8 +113,8 @@ def check_values(node: Node, expected: Mapping[str, Any], path: str) -> list[str
         if key not in expected:
             findings.append(f"{prefix}{key}: unknown key{suggest(str(key), expected)}")
         elif not accepts(expected[key], value):
-            findings.append(f"{prefix}{key}={spell(value)}: should be {describe(expected[key])}")
-    findings += [f"{prefix}{key}: missing; give {describe(expected[key])}" for key in expected if key not in node]
+            findings.append(f"{prefix}{key}={spell(value)}: should be {in_words(expected[key])}")
+    findings += [f"{prefix}{key}: missing; give {in_words(expected[key])}" for key in expected if key not in node]
     return findings
 
 
@@ -152,17 +152,17 @@ def accepts(annotation: Any, value: Any) -> bool:
     return annotation is Any or value is annotation or isinstance(value, annotation or types.NoneType)
 
 
-def describe(annotation: Any) -> str:
+def in_words(annotation: Any) -> str:
     """The annotation in words: `a number > 0`, `one of max, avg`, `a list of whole numbers >= 1`."""
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
-        return " ".join([describe(arguments[0]), *map(str, arguments[1:])])
+        return " ".join([in_words(arguments[0]), *map(str, arguments[1:])])
     if origin is Literal:
         return f"one of {', '.join(map(str, arguments))}"
     if origin in (Union, types.UnionType):
-        return " or ".join(describe(choice) for choice in arguments)
+        return " or ".join(in_words(choice) for choice in arguments)
     if origin is list:
-        return f"a list, each {describe(arguments[0])}"
+        return f"a list, each {in_words(arguments[0])}"
     words = {
         float: "a number",
         int: "a whole number",

@@ -16,7 +16,7 @@ from torch import nn
 
 from cnnbench.config.run_config import RunConfig
 from cnnbench.data import Splits
-from cnnbench.device import TORCH_THREADS, Device, computes_in, make_policy
+from cnnbench.device import TORCH_THREADS, Device, computes_in, make_device
 from cnnbench.disk import data_root, write_atomically
 from cnnbench.errors import DiskError
 from cnnbench.machine import cpu_name
@@ -164,7 +164,7 @@ def compile_alternatives(device: Device, settings: Sequence[str]) -> Iterator[De
 
 def with_policy(device: Device, **changes: Any) -> Device:
     """The same device under another policy."""
-    return make_policy(device.torch_device.type, **device.policy() | changes)
+    return make_device(device.torch_device.type, **device.policy() | changes)
 
 
 def free_threads(busy_cores: float) -> int:

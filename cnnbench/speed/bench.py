@@ -7,19 +7,19 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from cnnbench.assemble import make_device, rehearse
+from cnnbench.assemble import configured_device, rehearse
 from cnnbench.config.composition import first_line
 from cnnbench.config.run_config import RunConfig
 from cnnbench.console import note
 from cnnbench.data import Source
 from cnnbench.data.find import find_data
-from cnnbench.device import Compile, Device, Policy, Precision, candidate_policies, is_out_of_memory, make_policy
+from cnnbench.device import Compile, Device, Policy, Precision, candidate_policies, is_out_of_memory, make_device
 from cnnbench.errors import CnnbenchError, ConfigError, DataError
 from cnnbench.models.describe import Description
 from cnnbench.speed.peak import is_emulated, measure_peaks
 from cnnbench.speed.policies import describe_machine
 from cnnbench.speed.stopwatch import take_turns
-from cnnbench.speed.timed import EVALUATION, LATENCY_BATCHES, Contender
+from cnnbench.speed.timed import EVALUATION, LATENCY_BATCHES, TimedConfig
 
 TRAINING = "training"
 SAMPLES, SAMPLE_SECONDS = 10, 4.0
@@ -61,7 +61,7 @@ def prepare(jobs: Sequence[tuple[Sequence[str], RunConfig]]) -> list[Job]:
         try:
             source = _find_shape(config.data)
             _, description = rehearse(config, source, None)
-            prepared.append(Job(overrides, config, source, description, make_device(config)))
+            prepared.append(Job(overrides, config, source, description, configured_device(config)))
         except ConfigError as error:
             findings |= dict.fromkeys(error.findings)
     if findings:
@@ -116,7 +116,7 @@ def _peaks(kinds: Sequence[str]) -> Peaks:
 def measure_job(job: Job, peaks: Peaks, rounds: int) -> list[Row]:
     """A row for each policy of the job; its numbers are null where `problem` says why there are none."""
     rows: dict[str, Row] = {}
-    contenders: dict[str, Contender] = {}
+    contenders: dict[str, TimedConfig] = {}
     for policy, compile in variants(job.config.device, job.device):
         name = f"{policy} {compile}"
         rows[name] = empty_row(job, policy, compile)
@@ -146,7 +146,7 @@ def variants(node: Mapping[str, Any], device: Device) -> list[tuple[Policy, Comp
     return [(policy, compile) for policy in wanted for compile in dict.fromkeys((False, device.compile))]
 
 
-def enter(job: Job, policy: Policy, compile: Compile, peaks: Peaks) -> tuple[Contender | None, str | None]:
+def enter(job: Job, policy: Policy, compile: Compile, peaks: Peaks) -> tuple[TimedConfig | None, str | None]:
     """The job in one policy, tried out, and what is wrong with it. Out of memory, half of the batch is tried, and half
     of that. A precision that is emulated is measured only where the config states it."""
     kind, size = job.device.torch_device.type, job.config.batch_size
@@ -156,8 +156,8 @@ def enter(job: Job, policy: Policy, compile: Compile, peaks: Peaks) -> tuple[Con
         return None, f"emulated: its matrix products reach {reached:.0f} GFLOP/s, those of fp32 {fp32:.0f}"
     for batch_size in dict.fromkeys((size, max(size // 2, 1), max(size // 4, 1))):
         try:
-            contender = Contender(
-                job.config, job.source, make_policy(kind, *policy, compile, job.device.threads), batch_size
+            contender = TimedConfig(
+                job.config, job.source, make_device(kind, *policy, compile, job.device.threads), batch_size
             )
             contender.try_out()
         except (CnnbenchError, RuntimeError, MemoryError) as error:
@@ -168,7 +168,7 @@ def enter(job: Job, policy: Policy, compile: Compile, peaks: Peaks) -> tuple[Con
     return None, f"out of memory at batch {size} and at a quarter of it"
 
 
-def time_in_turns(contenders: Mapping[str, Contender], rounds: int) -> Times:
+def time_in_turns(contenders: Mapping[str, TimedConfig], rounds: int) -> Times:
     """The seconds of the training steps, and of forward passes `SAMPLES` times as often or until they get too long."""
     times = {TRAINING: take_turns({name: contender.train for name, contender in contenders.items()}, rounds)}
     for contender in contenders.values():
@@ -204,7 +204,7 @@ def empty_row(job: Job, policy: Policy, compile: Compile) -> Row:
     }
 
 
-def speeds(contender: Contender, times: Mapping[str, Sequence[float]]) -> Row:
+def speeds(contender: TimedConfig, times: Mapping[str, Sequence[float]]) -> Row:
     """The part of a row that the clock fills in."""
     images = contender.steps * contender.batch_size
     return {

@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Mapping
 from functools import partial
 
-from cnnbench.assemble import make_device, rehearse
+from cnnbench.assemble import configured_device, rehearse
 from cnnbench.config.run_config import RunConfig
 from cnnbench.data import Source
 from cnnbench.data.find import find_data, read_splits
@@ -13,7 +13,7 @@ from cnnbench.errors import ConfigError, DataError
 from cnnbench.machine import LoadMeter
 from cnnbench.speed.advisor import free_threads, with_policy
 from cnnbench.speed.stopwatch import seconds_of
-from cnnbench.speed.timed import EVALUATION, Contender
+from cnnbench.speed.timed import EVALUATION, TimedConfig
 
 WARM_UP, STEPS = 2, 5
 
@@ -51,13 +51,13 @@ def time_runs(configs: Mapping[str, RunConfig], metric: str) -> dict[str, float]
 
 def policy_of_a_run(config: RunConfig, threads: int) -> Device:
     """What the config says, and by rule what it leaves open; of the threads so many."""
-    device = make_device(config)
+    device = configured_device(config)
     return with_policy(device, threads=threads) if config.device.get("threads") == "auto" else device
 
 
 def expected_seconds(config: RunConfig, source: Source, device: Device, train_images: int, val_images: int) -> float:
     """Training and validation of all epochs, roughly: what changes late in a run is not seen at its start."""
-    contender = Contender(config, source, device, config.batch_size)
+    contender = TimedConfig(config, source, device, config.batch_size)
     for _ in range(WARM_UP):
         contender.train()
     step = statistics.median(seconds_of(contender.train) for _ in range(STEPS))

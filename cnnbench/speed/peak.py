@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 import torch
 
-from cnnbench.device import TORCH_THREADS, Device, Precision, make_policy
+from cnnbench.device import TORCH_THREADS, Device, Precision, make_device
 from cnnbench.errors import CnnbenchError
 from cnnbench.speed.stopwatch import seconds_of, take_turns
 
@@ -28,7 +28,7 @@ def measure_peaks(kind: str, precisions: Iterable[Precision]) -> dict[Precision,
     fast = [precision for precision in small if not is_emulated(precision, small)]
     size = SIZES.get(kind, GPU_SIZE)
     products = {
-        f"{precision} {threads}": _product(make_policy(kind, precision, "contiguous", threads=threads), size)
+        f"{precision} {threads}": _product(make_device(kind, precision, "contiguous", threads=threads), size)
         for precision in fast
         for threads in (1, TORCH_THREADS)
     }
@@ -46,7 +46,7 @@ def is_emulated(precision: Precision, peaks: Mapping[Precision, float]) -> bool:
 
 def _small_rate(kind: str, precision: Precision) -> float | None:
     try:
-        product = _product(make_policy(kind, precision, "contiguous", threads=1), SMALL)
+        product = _product(make_device(kind, precision, "contiguous", threads=1), SMALL)
         product()
         return 2 * SMALL**3 / min(seconds_of(product) for _ in range(ROUNDS))
     except (CnnbenchError, RuntimeError):  # whoever trains in it reports what is missing

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from cnnbench.device import computes_in, make_policy
+from cnnbench.device import computes_in, make_device
 from cnnbench.errors import CnnbenchError
 from cnnbench.machine import cpu_name
 from cnnbench.speed.stopwatch import seconds_of, take_turns
@@ -70,7 +70,7 @@ def _try_policy(kind: str, precision: Any, memory_format: Any) -> tuple[dict[str
 
 
 def _make_step(kind: str, precision: Any, memory_format: Any) -> Step:
-    device = make_policy(kind, precision, memory_format)
+    device = make_device(kind, precision, memory_format)
     layers = [nn.Conv2d(3, 64, 3, padding=1)]
     layers += [nn.Conv2d(64, 64, 3, padding=1) for _ in range(2)]
     model = device.place(nn.Sequential(*layers))

@@ -25,7 +25,7 @@ EVALUATION = "evaluation"
 """The forward pass over as many images as a run evaluates at a time."""
 
 
-class Contender:
+class TimedConfig:
     """Trains on random images of the source's shape by the loop's own step and the run's own batches.
 
     `seconds` is what one forward pass of each kind took when tried out: of 1 and 64 images, and of EVALUATION.

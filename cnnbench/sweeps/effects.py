@@ -108,7 +108,7 @@ def median_ratio(first: Group, second: Group, key: str) -> float | None:
     return plain.median(ratios) if ratios else None
 
 
-def describe(plan: Plan, effects: Sequence[Effect], metric: str, margin: float) -> dict[str, Any]:
+def effects_document(plan: Plan, effects: Sequence[Effect], metric: str, margin: float) -> dict[str, Any]:
     """All of it as one JSON document."""
     document: dict[str, Any] = {"ablation": plan.ablation, "mode": plan.mode, "seeds": plan.seeds}
     return document | {

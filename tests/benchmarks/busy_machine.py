@@ -17,7 +17,7 @@ from pathlib import Path
 
 from work import BATCH, MODELS, own_training, prepare
 
-from cnnbench.assemble import make_device
+from cnnbench.assemble import configured_device
 from cnnbench.device import TORCH_THREADS
 from cnnbench.loop import train_one_epoch
 from cnnbench.machine import LoadMeter, describe_environment
@@ -47,7 +47,7 @@ def main() -> None:
     time.sleep(SECONDS_OF_LOAD)
     work = prepare(options.model, options.steps)
     busy = load.busy_cores()
-    chosen, advice = advise(work.config, work.splits, work.model(), make_device(work.config), busy)
+    chosen, advice = advise(work.config, work.splits, work.model(), configured_device(work.config), busy)
     speeds = measure(options, chosen.policy())
     best = max(speeds, key=lambda threads: statistics.median(speeds[threads]))
     shares = [ours / theirs for ours, theirs in zip(speeds[chosen.threads], speeds[best], strict=True)]

@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from cnnbench.assemble import make_batches, make_device, make_model, make_training
+from cnnbench.assemble import configured_device, make_batches, make_model, make_training
 from cnnbench.config.compose import compose
 from cnnbench.data.find import find_data, read_splits
 from cnnbench.loop import train_one_epoch
@@ -63,7 +63,7 @@ def contender(root: Path, way: str, steps: int) -> Callable[[], float]:
             "epochs=1000",
         ]
     )
-    device = make_device(config)
+    device = configured_device(config)
     source = find_data(config.data)
     batches = make_batches(config, read_splits(source, config.data), device)
     batches.steps_per_epoch = min(steps, batches.steps_per_epoch)

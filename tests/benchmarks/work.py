@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
-from cnnbench.assemble import make_batches, make_device, make_model, make_training
+from cnnbench.assemble import configured_device, make_batches, make_model, make_training
 from cnnbench.config.compose import compose
 from cnnbench.config.run_config import RunConfig
 from cnnbench.data import Source, Splits
@@ -118,5 +118,5 @@ def own_training(work: Work) -> tuple[Training, TrainBatches]:
 
 def own_device(work: Work) -> Device:
     """What the advisor chooses for the work, or chose for it before."""
-    device, _ = advise(work.config, work.splits, work.model(), make_device(work.config), LoadMeter().busy_cores())
+    device, _ = advise(work.config, work.splits, work.model(), configured_device(work.config), LoadMeter().busy_cores())
     return device

@@ -54,16 +54,16 @@ def test_a_wrong_option_is_a_config_error_in_one_line():
 def test_hydras_directive_is_not_taken_for_the_description(tmp_path):
     file = tmp_path / "a.yaml"
     file.write_text("# @package _global_\n#  What it is \nname: a\n# later\n")
-    assert listing.describe(file) == "What it is"
+    assert listing.first_comment(file) == "What it is"
     file.write_text("name: a\n")
-    assert listing.describe(file) == ""
+    assert listing.first_comment(file) == ""
 
 
 @pytest.mark.parametrize("path", YAMLS, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_every_choice_says_in_one_line_what_it_is(path):
-    assert 3 <= len(listing.describe(path)) <= 118
+    assert 3 <= len(listing.first_comment(path)) <= 118
     first_lines = path.read_text(encoding="utf-8").splitlines()[:2]
-    assert listing.describe(path) in [line.lstrip("# ").strip() for line in first_lines]
+    assert listing.first_comment(path) in [line.lstrip("# ").strip() for line in first_lines]
 
 
 def test_the_groups_are_found_in_the_source_tree():

@@ -16,7 +16,7 @@ from cnnbench.config.settings import (
     accepts,
     build,
     check,
-    describe,
+    in_words,
     settings,
 )
 from cnnbench.errors import ConfigError
@@ -131,7 +131,7 @@ def test_values_fit_their_annotations(annotation, good, bad):
     ],
 )
 def test_annotations_are_described_in_words(annotation, words):
-    assert describe(annotation) == words
+    assert in_words(annotation) == words
 
 
 def theirs(num_classes, *, size: PositiveInt):

@@ -3,7 +3,7 @@ import torch
 
 from cnnbench.data import ResidentImages
 from cnnbench.data.batches import EvaluationBatches, Normalize, TrainBatches
-from cnnbench.device import make_policy
+from cnnbench.device import make_device
 from cnnbench.seeds import generator
 from cnnbench.techniques.augment import Augmentation
 
@@ -23,7 +23,7 @@ def no_change(images):
 
 
 def normalize(memory_format="contiguous"):
-    return Normalize(MEAN, STD, make_policy("cpu", "fp32", memory_format, threads=1))
+    return Normalize(MEAN, STD, make_device("cpu", "fp32", memory_format, threads=1))
 
 
 def batches(count, batch_size, *, seed=0, augmentation=None, normalize=no_change):

@@ -7,7 +7,7 @@ from tiny import TINY, summary
 from cnnbench.assemble import make_model
 from cnnbench.config.compose import compose
 from cnnbench.data.find import find_data, read_splits
-from cnnbench.device import TORCH_THREADS, make_policy
+from cnnbench.device import TORCH_THREADS, make_device
 from cnnbench.speed import advisor
 from cnnbench.speed import trials as contest_module
 from cnnbench.speed.advisor import advice_line, best, free_threads, hold_contest, open_settings
@@ -19,7 +19,7 @@ ALL = ["precision", "memory_format", "compile", "threads"]
 
 def trial(seconds, loss=2.3, first=0.1, **policy):
     settings = {"precision": "fp32", "memory_format": "contiguous", "threads": 1} | policy
-    return Trial(make_policy("cpu", **settings), first, [seconds], loss)
+    return Trial(make_device("cpu", **settings), first, [seconds], loss)
 
 
 class Scripted:
@@ -48,7 +48,7 @@ def test_the_fastest_whose_loss_agrees_is_chosen():
 
 
 def test_one_that_failed_or_gave_no_number_is_never_chosen():
-    failed = Trial(make_policy("cpu", "bf16", "contiguous"), problem="no memory")
+    failed = Trial(make_device("cpu", "bf16", "contiguous"), problem="no memory")
     assert best([failed, trial(0.1, loss=float("nan"), precision="bf16"), fine := trial(1.0)]) is fine
 
 
@@ -64,7 +64,7 @@ def test_compiling_is_chosen_only_where_the_remaining_steps_pay_for_it():
 
 def test_a_short_run_is_not_measured_beyond_its_first_steps():
     contest = Scripted(lambda device: 0.01)
-    advice = hold_contest(contest, make_policy("cpu", "fp32", "channels_last", threads=1), ALL, steps=100)
+    advice = hold_contest(contest, make_device("cpu", "fp32", "channels_last", threads=1), ALL, steps=100)
     assert len(contest.entered) == 1
     assert advice["chosen"] == contest.entered[0]
     assert advice["budget_seconds"] == pytest.approx(0.05)
@@ -73,7 +73,7 @@ def test_a_short_run_is_not_measured_beyond_its_first_steps():
 @pytest.mark.parametrize(("steps", "budget"), [(1000, 0.5), (10_000, 5.0), (1_000_000, 10.0)])
 def test_the_budget_is_a_twentieth_of_the_run_and_at_most_ten_seconds(steps, budget):
     contest = Scripted(lambda device: 0.01)
-    advice = hold_contest(contest, make_policy("cpu", "fp32", "channels_last", threads=1), ["memory_format"], steps)
+    advice = hold_contest(contest, make_device("cpu", "fp32", "channels_last", threads=1), ["memory_format"], steps)
     assert advice["budget_seconds"] == pytest.approx(budget)
     assert contest.clock <= budget
 
@@ -87,14 +87,14 @@ def test_every_open_setting_is_tried_and_the_best_of_each_kept(monkeypatch):
         return 0.001 * slow * (1 + (device.threads != 4))
 
     contest = Scripted(seconds)
-    first = make_policy("cpu", "fp32", "contiguous", threads=8)
+    first = make_device("cpu", "fp32", "contiguous", threads=8)
     chosen = hold_contest(contest, first, ALL, steps=10**6)["chosen"]
     assert chosen == {"precision": "bf16", "memory_format": "channels_last", "compile": False, "threads": 4}
     assert {policy["threads"] for policy in contest.entered} == {1, 4, 8}
 
 
 def test_compiling_is_tried_only_in_long_runs():
-    first = make_policy("cpu", "fp32", "contiguous", threads=1)
+    first = make_device("cpu", "fp32", "contiguous", threads=1)
     for steps, tried in ((10_000, False), (1_000_000, True)):
         contest = Scripted(lambda device: 0.02 if device.compile else 0.04, first=50.0)
         chosen = hold_contest(contest, first, ["compile"], steps)["chosen"]
@@ -102,9 +102,9 @@ def test_compiling_is_tried_only_in_long_runs():
 
 
 def test_on_a_gpu_cuda_graphs_are_an_alternative(monkeypatch):
-    device = make_policy("cpu", "fp32", "contiguous", threads=1)
+    device = make_device("cpu", "fp32", "contiguous", threads=1)
     device.torch_device = torch.device("cuda")
-    monkeypatch.setattr(advisor, "make_policy", lambda kind, **policy: policy["compile"])
+    monkeypatch.setattr(advisor, "make_device", lambda kind, **policy: policy["compile"])
     assert list(advisor.compile_alternatives(device, ALL)) == [True, "reduce-overhead"]
 
 
@@ -127,7 +127,7 @@ def test_a_contest_trains_copies_only_and_starts_each_from_the_same_weights(monk
     before = [parameter.clone() for parameter in model.parameters()]
     contest = Contest(config, splits, model)
     trials = [
-        contest.enter(make_policy("cpu", "fp32", layout, threads=1)) for layout in ("contiguous", "channels_last")
+        contest.enter(make_device("cpu", "fp32", layout, threads=1)) for layout in ("contiguous", "channels_last")
     ]
     contest.race(trials, budget=60)
     assert trials[0].loss == pytest.approx(trials[1].loss, rel=1e-5)
@@ -140,7 +140,7 @@ def test_a_policy_that_fails_is_a_trial_with_a_problem():
     source = find_data(config.data)
     splits = read_splits(source, config.data)
     model = make_model(config, source.image_shape, source.num_classes)
-    device = make_policy("cpu", "fp32", "contiguous", threads=1)
+    device = make_device("cpu", "fp32", "contiguous", threads=1)
 
     def refuse(model):
         raise RuntimeError("no compiler\nlong story")

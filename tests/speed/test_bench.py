@@ -4,7 +4,7 @@ import pytest
 import torch
 from tiny import TINY
 
-from cnnbench.assemble import make_device
+from cnnbench.assemble import configured_device
 from cnnbench.commands import bench
 from cnnbench.config.compose import compose
 from cnnbench.config.overrides import every_job
@@ -12,7 +12,7 @@ from cnnbench.data.find import find_data
 from cnnbench.device import candidate_policies
 from cnnbench.speed import bench as measure
 from cnnbench.speed import timed as contender
-from cnnbench.speed.timed import Contender
+from cnnbench.speed.timed import TimedConfig
 
 PEAKS = {"fp32": 4e9, "bf16": 8e9, "fp16": 1e9}
 CONV_MACS, LINEAR_MACS = 4 * 9 * 64, 64 * 8 + 8 * 3  # of TINY: one 3x3 convolution to 4 channels, pooled to 4x4
@@ -37,14 +37,14 @@ def run(cnnbench, monkeypatch):
 
 def fail_above(monkeypatch, batch_size, error):
     """Trying out a policy fails with `error` where the batch is larger than `batch_size`."""
-    try_out = Contender.try_out
+    try_out = TimedConfig.try_out
 
     def failing(self):
         if self.batch_size > batch_size:
             raise error
         try_out(self)
 
-    monkeypatch.setattr(Contender, "try_out", failing)
+    monkeypatch.setattr(TimedConfig, "try_out", failing)
 
 
 def test_utilisation_is_speed_times_flops_over_the_peak(run):
@@ -85,7 +85,7 @@ def test_what_is_left_to_auto_is_measured_in_every_form_and_emulation_is_named(r
 
 def test_compilation_is_measured_beside_the_plain_policy_unless_everything_is_stated():
     open_choice = compose([*TINY, "device=auto", "device.precision=bf16", "device.compile=true"])
-    variants = measure.variants(open_choice.device, make_device(open_choice))
+    variants = measure.variants(open_choice.device, configured_device(open_choice))
     assert variants == [
         (("bf16", "contiguous"), False),
         (("bf16", "contiguous"), True),
@@ -93,7 +93,7 @@ def test_compilation_is_measured_beside_the_plain_policy_unless_everything_is_st
         (("bf16", "channels_last"), True),
     ]
     stated = compose([*TINY, "device.compile=true"])
-    assert measure.variants(stated.device, make_device(stated)) == [(("fp32", "channels_last"), True)]
+    assert measure.variants(stated.device, configured_device(stated)) == [(("fp32", "channels_last"), True)]
 
 
 def test_a_sweep_is_one_document_with_every_combination(run):
@@ -219,7 +219,7 @@ def test_a_set_whose_shape_is_in_missing_files_is_an_error_and_not_downloaded(cn
 
 def test_training_is_the_loops_own_and_a_forward_pass_changes_nothing():
     config = compose([*TINY, "augmentation=flip", "regularization=[ema,mixup]", "optimizer=sgd"])
-    model = Contender(config, find_data(config.data), make_device(config), 16)
+    model = TimedConfig(config, find_data(config.data), configured_device(config), 16)
     model.try_out()
     model.steps, before = 3, model.training.step
     weights = [parameter.clone() for parameter in model.training.model.parameters()]

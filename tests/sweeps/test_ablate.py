@@ -392,13 +392,13 @@ def test_jobs_run_with_their_own_overrides_in_folders_they_name(cnnbench, tmp_pa
 
 
 def test_a_technique_takes_the_time_of_its_runs_into_account(cnnbench):
-    from cnnbench.assemble import make_device
+    from cnnbench.assemble import configured_device
     from cnnbench.data.find import find_data
     from cnnbench.speed.duration import expected_seconds
 
     config = compose(TINY_RUN)
     source = find_data(config.data)
-    device = make_device(config)
+    device = configured_device(config)
     assert (
         expected_seconds(config, source, device, 10**6, 0) > 10 * expected_seconds(config, source, device, 10**3, 0) > 0
     )

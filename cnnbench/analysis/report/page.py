@@ -25,7 +25,7 @@ from cnnbench.analysis.verdicts import Comparison
 from cnnbench.console import visible
 
 
-def describe(
+def page_document(
     collection: Collection,
     baseline: Group,
     comparisons: Sequence[Comparison],
