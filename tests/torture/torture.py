@@ -1,0 +1,106 @@
+"""What the torture scripts share: tries that are counted, a command run to its end, one JSON document.
+
+A script is a module with `torture(report, count, seed, folder)`, which makes `count` tries drawn from `seed` in `folder`
+and notes each in the report, and ends with `main(torture, count=..., doc=__doc__)`.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+CNNBENCH = [sys.executable, "-c", "from cnnbench.cli import main; main()"]
+HANG_SECONDS = 10.0  # beyond what the same command takes undisturbed
+
+
+@dataclass
+class Report:
+    """How many tries had each outcome, and one line for every try that ended as it must not."""
+
+    outcomes: Counter[str] = field(default_factory=Counter)
+    failures: list[str] = field(default_factory=list)
+
+    def note(self, outcome: str, failure: str | None = None) -> None:
+        """Counts a try; `failure` says what was wrong with it, and how to repeat it."""
+        self.outcomes[outcome] += 1
+        if failure is not None:
+            self.failures.append(failure)
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a command ended; `exit_code` is None where it was still running at the time limit, and negative for a signal."""
+
+    exit_code: int | None
+    out: str
+    err: str
+    seconds: float
+
+    @property
+    def has_traceback(self) -> bool:
+        return "Traceback (most recent call last)" in self.err + self.out
+
+    @property
+    def is_one_line(self) -> bool:
+        """Whether stderr has `error:` lines and notes only."""
+        return all(line.startswith(("error: ", "note: ")) for line in self.err.splitlines())
+
+
+def environment(folder: Path, **variables: str) -> dict[str, str]:
+    """This process's variables, with a cache of its own in `folder` and one thread."""
+    ours = {"PYTHONPATH": str(ROOT), "XDG_CACHE_HOME": str(folder / "cache"), "OMP_NUM_THREADS": "1"}
+    return os.environ | ours | variables
+
+
+def run(arguments: Sequence[Any], folder: Path, *, limit: float = 60.0, env: Mapping[str, str] | None = None) -> Ending:
+    """Runs `cnnbench` with these arguments in `folder`, killed after `limit` seconds."""
+    command = [*CNNBENCH, *map(str, arguments)]
+    started = time.monotonic()
+    variables = dict(env or environment(folder))
+    process = subprocess.Popen(
+        command,
+        cwd=folder,
+        env=variables,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    try:
+        out, err = process.communicate(timeout=limit)
+        exit_code: int | None = process.returncode
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, 9)
+        out, err = process.communicate()
+        exit_code = None
+    texts = (text.decode("utf-8", "backslashreplace") for text in (out, err))
+    return Ending(exit_code, *texts, time.monotonic() - started)
+
+
+def main(torture: Callable[[Report, int, int, Path], None], *, count: int, doc: str) -> None:
+    """Runs a script from the command line: prints one JSON document, and exits with 1 where a try failed."""
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--count", type=int, default=count, help=f"tries (default: {count})")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    report, started = Report(), time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="cnnbench-torture-") as folder:
+        torture(report, options.count, options.seed, Path(folder))
+    document = {
+        "count": options.count,
+        "seed": options.seed,
+        "seconds": round(time.monotonic() - started, 1),
+        "outcomes": dict(report.outcomes.most_common()),
+        "failures": report.failures,
+    }
+    print(json.dumps(document, indent=2))
+    sys.exit(bool(report.failures))
