@@ -1,7 +1,7 @@
 """What the torture scripts share: tries that are counted, a command run to its end, one JSON document.
 
-A script is a module with `torture(report, count, seed, folder)`, which makes `count` tries drawn from `seed` in `folder`
-and notes each in the report, and ends with `main(torture, count=..., doc=__doc__)`.
+A script is a module with `torture(report, count, seed, folder)`, which makes `count` tries drawn from `seed` in
+`folder`, notes each in the report, and ends with `main(torture, count=..., doc=__doc__)`.
 """
 
 import argparse
@@ -38,7 +38,7 @@ class Report:
 
 @dataclass(frozen=True)
 class Ending:
-    """How a command ended; `exit_code` is None where it was still running at the time limit, and negative for a signal."""
+    """How a command ended; `exit_code` is None where it ran into its time limit, and negative for a signal."""
 
     exit_code: int | None
     out: str
