@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Annotated, Any, Literal
 
 from cnnbench.config.settings import Count, PositiveInt, Range, check, check_values
-from cnnbench.config.tables import LIST_GROUPS, TABLES, shared_settings, table_of
+from cnnbench.config.tables import GROUPS, LIST_GROUPS, shared_settings, table_of
 from cnnbench.errors import ConfigError
 
 Views = Literal["none", "flip", "flip_shift"]
@@ -55,7 +55,7 @@ def check_config(values: Mapping[str, Any]) -> RunConfig:
     findings = check_values(values, expected, "")
     if isinstance(values.get("target"), Mapping):
         findings += check_values(values["target"], {field.name: field.type for field in fields(Target)}, "target")
-    for group in TABLES:
+    for group in GROUPS:
         node = values.get(group)
         if isinstance(node, Mapping):
             findings += check_group(group, node)

@@ -13,9 +13,9 @@ from importlib.metadata import entry_points
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from cnnbench.config.mistakes import suggest
+from cnnbench.config.tables import GROUPS, Table
 from cnnbench.errors import ConfigError
 
-Table = Mapping[str, Callable[..., Any]]
 Node = Mapping[str, Any]
 
 
@@ -41,18 +41,6 @@ class Range:
         return " and ".join(f"{sign} {bound:g}" for sign, bound in bounds if bound is not None)
 
 
-ENTRY_POINTS = {
-    "model": "cnnbench.models",
-    "data": "cnnbench.datasets",
-    "augmentation": "cnnbench.augmentations",
-    "loss": "cnnbench.techniques.losses",
-    "optimizer": "cnnbench.techniques.optimizers",
-    "schedule": "cnnbench.techniques.schedules",
-    "regularization": "cnnbench.techniques.regularizers",
-    "pruning": "cnnbench.techniques.pruning",
-    "device": "cnnbench.devices",
-}
-
 Positive = Annotated[float, Range(above=0)]
 NonNegative = Annotated[float, Range(at_least=0)]
 Fraction = Annotated[float, Range(at_least=0, at_most=1)]
@@ -68,10 +56,10 @@ def spell(value: Any) -> str:
 
 
 def find(table: Table, group: str, name: str) -> Callable[..., Any] | None:
-    """The function called `name`: from `table`, else from an installed package's entry point in ENTRY_POINTS."""
+    """The function called `name`: from `table`, else from an installed package's entry point."""
     if name in table:
         return table[name]
-    for entry in entry_points(group=ENTRY_POINTS[group], name=name):
+    for entry in entry_points(group=GROUPS[group].entry_points, name=name):
         return entry.load()
     return None
 

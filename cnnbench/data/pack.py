@@ -8,7 +8,6 @@ so other files make another pack. Not noticed: new content under a name whose si
 """
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import math
@@ -27,12 +26,13 @@ from cnnbench.data.class_folders import Files
 from cnnbench.data.decode import decode_image
 from cnnbench.data.images import ImageShape
 from cnnbench.data.streaming import decode_batches, refuse
-from cnnbench.disk import data_root, write_atomically
+from cnnbench.disk import data_root, disk_errors, locked, write_atomically
 from cnnbench.errors import DataError, DiskError
 
 FORMAT = 1  # raise it also when decode_image gives other pixels
 PIXELS, DIGESTS, CONTENTS = "pixels.bin", "digests.bin", "pack.json"
 DIGEST_BYTES = 32
+CURE = "free some space, point XDG_CACHE_HOME elsewhere, or set data.pack=false"
 UNREADABLE = bytes(DIGEST_BYTES)
 CHUNK_IMAGES = 256
 
@@ -92,9 +92,9 @@ def obtain_pack(
         "labels": files.labels.tolist(),
     }
     if not (folder / CONTENTS).exists():
-        with _writing(folder):
+        with disk_errors(folder, CURE):
             folder.mkdir(parents=True, exist_ok=True)
-        with _locked(folder):
+        with locked(folder / ".lock", CURE):
             if not (folder / CONTENTS).exists():
                 bad = _build(folder, files, image_shape, workers, on_bad_image, share)
                 _complete(folder, contents | {"bad": bad})
@@ -124,7 +124,7 @@ def _build(
     note(f"packing {len(files.paths):,} images once into {folder} ({len(files.paths) * size:,} bytes)")
     chunks = torch.arange(done, len(files.paths)).split(CHUNK_IMAGES) if done < len(files.paths) else ()
     with (
-        _writing(folder),
+        disk_errors(folder, CURE),
         _at(folder / PIXELS, done * size) as pixels,
         _at(folder / DIGESTS, done * DIGEST_BYTES) as digests,
     ):
@@ -196,14 +196,11 @@ def digest_of(digests: bytes, row: int) -> bytes:
 
 
 def _check_room(folder: Path, needed: int, share: float) -> None:
-    with _writing(folder):
+    with disk_errors(folder, CURE):
         free = shutil.disk_usage(folder).free
     if needed > share * free:
         limit = "" if share == 1 else f", of which a pack takes at most {share:.0%} unasked"
-        raise DiskError(
-            f"{folder}: packing the images needs {needed:,} bytes and {free:,} are free{limit}; "
-            "free some, point XDG_CACHE_HOME elsewhere, or set data.pack=false"
-        )
+        raise DiskError(f"{folder}: packing the images needs {needed:,} bytes and {free:,} are free{limit}; {CURE}")
 
 
 @contextlib.contextmanager
@@ -214,26 +211,6 @@ def _at(path: Path, position: int) -> Iterator[Any]:
         file.truncate(position)
         file.seek(position)
         yield file
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    with _writing(folder):
-        descriptor = os.open(folder / ".lock", os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, 0o644)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-@contextlib.contextmanager
-def _writing(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        advice = "free some space, point XDG_CACHE_HOME elsewhere, or set data.pack=false"
-        raise DiskError(f"{folder}: cannot be written ({error.strerror}); {advice}") from error
 
 
 @contextlib.contextmanager
