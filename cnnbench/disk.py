@@ -28,6 +28,16 @@ def _free_space(path: Path) -> str:
     return ""
 
 
+def make_folder(folder: Path) -> None:
+    """Makes `folder` and those above it, where they are not there.
+
+    Raises:
+        DiskError: it cannot be made.
+    """
+    with disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+
+
 def take_lock(file: Path, *, wait: bool) -> int:
     """A descriptor that holds the lock on `file` until it is closed, by this process or by its end.
 

@@ -16,20 +16,24 @@ class Group:
     Attributes:
         table: the table of functions that its YAML files name, as `module:name`.
         entry_points: where installed packages add functions to the table.
-        is_list: several of its choices apply together, in the order given.
+        is_list: several of its choices apply together.
+        is_ordered: of these the order given matters.
         shared: the function whose settings every choice has beside its own, as `module:name`.
     """
 
     table: str
     entry_points: str
     is_list: bool = False
+    is_ordered: bool = False
     shared: str | None = None
 
 
 GROUPS = {
     "model": Group("cnnbench.models:MODELS", "cnnbench.models"),
     "data": Group("cnnbench.data:DATASETS", "cnnbench.datasets", shared="cnnbench.data:split"),
-    "augmentation": Group("cnnbench.techniques.augment:AUGMENTATIONS", "cnnbench.augmentations", is_list=True),
+    "augmentation": Group(
+        "cnnbench.techniques.augment:AUGMENTATIONS", "cnnbench.augmentations", is_list=True, is_ordered=True
+    ),
     "loss": Group("cnnbench.techniques.losses:LOSSES", "cnnbench.losses"),
     "optimizer": Group("cnnbench.techniques.optimizers:OPTIMIZERS", "cnnbench.optimizers"),
     "schedule": Group("cnnbench.techniques.schedules:SCHEDULES", "cnnbench.schedules"),

@@ -3,8 +3,7 @@
 A pack is a folder: `pixels.bin`, uint8 (N, C, H, W); `digests.bin`, the SHA-256 of each image, zeros for one that
 cannot be read; and `pack.json`, which is written last: without it, the next process goes on where building stopped.
 
-The pack's name follows from the folder's place, the names, sizes and modification times of its files, and the shape,
-so other files make another pack. Not noticed: new content under a name whose size and time were both kept.
+The pack's name is that of its files (`name_of_files`), so other files make another pack.
 """
 
 import contextlib
@@ -22,16 +21,16 @@ import torch
 from torch import Tensor
 
 from cnnbench.console import note
-from cnnbench.data.class_folders import Files
+from cnnbench.data.class_folders import Files, name_of_files
 from cnnbench.data.decode import decode_image
 from cnnbench.data.images import ImageShape
 from cnnbench.data.streaming import decode_batches, refuse
 from cnnbench.disk import data_root, disk_errors, locked, write_atomically
 from cnnbench.errors import DataError, DiskError
+from cnnbench.runs.identity import DIGEST_BYTES
 
-FORMAT = 1  # raise it also when decode_image gives other pixels
+FORMAT = 1
 PIXELS, DIGESTS, CONTENTS = "pixels.bin", "digests.bin", "pack.json"
-DIGEST_BYTES = 32
 CURE = "free some space, point XDG_CACHE_HOME elsewhere, or set data.pack=false"
 UNREADABLE = bytes(DIGEST_BYTES)
 CHUNK_IMAGES = 256
@@ -84,7 +83,7 @@ def obtain_pack(
         DataError: it is damaged; or, with on_bad_image=error, an image cannot be read.
         DiskError: there is no room for it.
     """
-    folder = data_root(None) / "packs" / f"{root.resolve().name}-{_name(root, files, image_shape)}"
+    folder = data_root(None) / "packs" / f"{root.resolve().name}-{name_of_files(root, files.paths, image_shape)}"
     contents = {
         "format": FORMAT,
         "image_shape": list(image_shape),
@@ -99,19 +98,6 @@ def obtain_pack(
                 bad = _build(folder, files, image_shape, workers, on_bad_image, share)
                 _complete(folder, contents | {"bad": bad})
     return _open(folder, files, image_shape, contents)
-
-
-def _name(root: Path, files: Files, image_shape: ImageShape) -> str:
-    parts = [repr((FORMAT, os.fsencode(root.resolve()), image_shape)).encode()]
-    start = len(str(root))
-    for path in files.paths:
-        try:
-            stat = os.stat(path)
-            state = f"\0{stat.st_size}\0{stat.st_mtime_ns}\0"
-        except OSError:  # as of a link that leads nowhere
-            state = "\0\0"
-        parts.append(os.fsencode(path[start:] + state))
-    return hashlib.sha256(b"".join(parts)).hexdigest()[:24]
 
 
 def _build(
