@@ -18,20 +18,20 @@ def compare_predictions(baseline: Group, groups: Sequence[Group]) -> dict[str, A
 
     `left_out` are the runs whose predictions are missing, damaged or of other images; a group without any is not there.
     """
-    found = {(group.group_hash, run): load_predictions(run.path) for group in groups for run in group.runs}
+    found = {(group.id, run): load_predictions(run.path) for group in groups for run in group.runs}
     first = next((predictions for predictions in found.values() if predictions), None)
     saved: dict[str, dict[int, Predictions]] = {}
     for (name, run), predictions in found.items():
         if first and predictions and predictions.fits(first):
             saved.setdefault(name, {})[run.seed] = predictions
-    ours = saved.get(baseline.group_hash, {})
+    ours = saved.get(baseline.id, {})
     predicted = [run.predicted for runs in saved.values() for run in runs.values()]
     return {
         "groups": [ensemble_row(name, list(runs.values())) for name, runs in saved.items()],
         "comparisons": [
-            {"baseline": baseline.group_hash, "candidate": name} | compare_two(ours, runs)
+            {"baseline": baseline.id, "candidate": name} | compare_two(ours, runs)
             for name, runs in saved.items()
-            if ours and name != baseline.group_hash
+            if ours and name != baseline.id
         ],
         "hardest": [row._asdict() for row in hardest(predicted, first.labels, HARDEST)] if first else [],
         "left_out": [str(run.path) for (name, run) in found if run.seed not in saved.get(name, {})],
