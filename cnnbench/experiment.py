@@ -51,6 +51,7 @@ def run_experiment(
     """
     started, load = time.monotonic(), LoadMeter()
     device = configured_device(config)
+    device.activate()
     source = find_data(config.data)
     with out_of_memory_named(config.batch_size):
         model, description = rehearse(config, source, model)
@@ -61,6 +62,7 @@ def run_experiment(
         splits = read_splits(source, config.data)
         report_skipped(run, splits.skipped)
         device = recorded_device(config, run.summary) if resume else choose_device(run, config, splits, model, load)
+        device.activate()
         batches = make_batches(config, splits, device)
         training = make_training(config, model, batches, splits.num_classes, device)
         validation = evaluation_batches(splits.val, config, batches.normalize, device)

@@ -53,6 +53,7 @@ def load_trained(run: Path) -> TrainedModel:
         mean, std = torch.tensor(facts["mean"]), torch.tensor(facts["std"])
         weights = evaluation_weights(state)
     device = recorded_device(config, read_summary(run))
+    device.activate()
     image_shape = (channels, height, width)
     model = make_model(config, image_shape, len(class_names))
     load_weights(model, weights, folder)
