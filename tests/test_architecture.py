@@ -85,6 +85,15 @@ def test_there_are_no_circles():
     assert waiting == {}
 
 
+def test_reading_runs_imports_no_torch_anywhere_not_even_inside_a_function():
+    reached = {module for module in TREES if room_of(module) == "cnnbench.analysis"}
+    while more := {used for module in reached for used in used_modules(module)} - reached:
+        reached |= more
+    assert [
+        module for module in sorted(reached) if "torch" in {name.split(".")[0] for name in imports(TREES[module])}
+    ] == []
+
+
 def test_a_command_is_imported_by_the_command_line_alone():
     verbs = {f"cnnbench.commands.{verb}" for verb in VERBS}
     assert verbs <= set(TREES)
