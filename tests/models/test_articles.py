@@ -100,9 +100,10 @@ def test_images_too_small_for_a_listing_are_refused_with_a_cure_that_works(listi
 
 SGD = {"name": "sgd", "lr": 0.01, "momentum": 0.0, "nesterov": False, "weight_decay": 0.0}
 ADAM = {"name": "adam", "lr": 1e-3, "betas": [0.9, 0.999], "eps": 1e-8, "weight_decay": 0.0}
-TRAINED = dict.fromkeys(LISTINGS, ("cifar10", SGD, 10, 64, 0.0)) | {
+TRAINED = dict.fromkeys(LISTINGS, ("digits", SGD, 10, 64, 0.0)) | {
     "article_001": ("mnist", ADAM, 5, 64, 0.5),
-    "article_002_dropout": ("cifar10", SGD, 10, 64, 0.5),
+    "article_002_deep": ("cifar10", SGD, 10, 64, 0.0),
+    "article_002_dropout": ("digits", SGD, 10, 64, 0.5),
     "article_004": ("mnist", ADAM, 5, 32, 0.2),
 }
 
