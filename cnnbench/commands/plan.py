@@ -8,6 +8,7 @@ from typing import Any
 from cnnbench.analysis.groups import collect
 from cnnbench.analysis.metrics import metric_of
 from cnnbench.analysis.plan import FEWEST, plan
+from cnnbench.analysis.same_data import refuse_different_data
 from cnnbench.analysis.statistics import MOST_SEEDS
 from cnnbench.commands.arguments import Parser
 from cnnbench.console import note, say, say_json, show_table
@@ -34,6 +35,7 @@ def main(arguments: Sequence[str]) -> None:
     options = parser.parse_args(arguments)
     refuse_values(options.difference, options.power, options.family)
     groups = collect(options.folders, options.metric).groups
+    refuse_different_data(groups)
     document = plan(groups, options.metric, options.difference, options.power, options.family)
     if options.json:
         say_json(document)
