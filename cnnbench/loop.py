@@ -155,6 +155,13 @@ def train_one_epoch(training: Training, batches: TrainBatches, after_batch: Call
         now = time.monotonic()
         training.epoch_seconds, clock = training.epoch_seconds + now - clock, now
         after_batch(training, len(images))
+    callbacks = training.callbacks.values()
+    for callback in callbacks:
+        callback.on_epoch_end(training.model)
+    evaluated = training.evaluation_model()
+    with training.device.autocast():
+        for callback in callbacks:
+            callback.before_evaluation(evaluated, batches.epoch(training.epoch))
     training.device.synchronize()
     training.epoch_seconds += time.monotonic() - clock
     check_finite(training)

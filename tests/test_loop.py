@@ -23,6 +23,7 @@ from cnnbench.loop import (
 )
 from cnnbench.seeds import generator
 from cnnbench.techniques.callback import Callback
+from cnnbench.techniques.regularizers import SWA
 
 IMAGES = torch.randn(12, 2, 4, 4, generator=generator(0))
 LABELS = torch.arange(12) % 3
@@ -160,6 +161,33 @@ def test_a_skipped_step_advances_neither_step_nor_schedule_and_calls_no_after_st
     assert (training.step, training.skipped_steps) == (1, 1)
     assert asked == [0, 0]
     assert calls.count("after a") == 1
+
+
+def test_a_skipped_last_step_loses_no_snapshot_of_an_average():
+    model = tiny()
+    swa = SWA(model, 3, 1, start=0.0)
+    training = make_training(swa, precision="fp16", model=model)
+
+    def overflow_next(training, _):
+        training.device.load_state_dict(training.device.state_dict() | {"scale": 2.0 ** (40 * (training.batch == 2))})
+
+    train_one_epoch(training, make_batches(), overflow_next)
+    assert (training.step, training.skipped_steps, swa.snapshots) == (2, 1, 1)
+    assert_close(list(training.evaluation_model().parameters()), list(model.parameters()))
+
+
+def test_before_an_evaluation_callbacks_see_its_model_and_the_epochs_batches_augmented_but_not_mixed():
+    class Looking(Recording):
+        def before_evaluation(self, model, batches):
+            self.calls.append((model, list(batches)))
+
+    calls = []
+    training, batches = make_training(Looking("a", calls), Looking("b", calls)), make_batches()
+    training.epoch = 2
+    train_one_epoch(training, batches, nothing)
+    for model, seen in [call for call in calls if isinstance(call, tuple)]:
+        assert model[0][0] is training.model
+        assert_close(seen, list(batches.epoch(2)))
 
 
 def test_training_accuracy_and_loss_of_an_epoch_weight_batches_by_their_size():
