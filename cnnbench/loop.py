@@ -230,14 +230,23 @@ def evaluate(model: nn.Module, batches: Iterable[Batch], device: Device, views: 
         return None
     all_logits = torch.cat([logits for logits, _ in outputs])
     all_labels = torch.cat([labels for _, labels in outputs])
-    ranked = all_logits.topk(min(5, all_logits.shape[1])).indices == all_labels[:, None]
     return Evaluation(
         loss=float(F.cross_entropy(all_logits, all_labels)),
-        accuracy=float(ranked[:, 0].double().mean()),
-        top5_accuracy=float(ranked.any(1).double().mean()),
+        accuracy=float((all_logits.argmax(1) == all_labels).double().mean()),
+        top5_accuracy=float((ranks(all_logits, all_labels) < 5).double().mean()),
         logits=all_logits,
         labels=all_labels,
     )
+
+
+def ranks(logits: Tensor, labels: Tensor) -> Tensor:
+    """How many classes come before the labelled one, (N,): those of larger logits, and among equals the lower ones.
+
+    0 where argmax, which gives the lowest among equals, is right; topk gives any of them.
+    """
+    own = logits.gather(1, labels[:, None])
+    lower = torch.arange(logits.shape[1], device=logits.device) < labels[:, None]
+    return (~(logits <= own) | ((logits == own) & lower)).sum(1)  # not >, so that NaN ranks last
 
 
 def fit(

@@ -65,12 +65,13 @@ def test_the_run_folder_is_as_designed(train):
     assert json.loads((path / "environment.json").read_text())["command"].startswith("cnnbench train device=cpu ")
 
 
-def test_the_predictions_are_those_of_the_reported_accuracy(train):
-    path = train("run")
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_the_predictions_are_those_of_the_reported_accuracy(train, precision):
+    path = train("run", f"device.precision={precision}")
     predictions = np.load(path / "predictions.npz")
     assert predictions["logits"].dtype == np.float16
     assert predictions["logits"].shape == (30, 3)
-    assert (predictions["logits"].argmax(1) == predictions["labels"]).mean() == summary(path)["test_accuracy"]
+    assert (predictions["predicted"] == predictions["labels"]).mean() == summary(path)["test_accuracy"]
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpoint(cnnbench, tmp_path, monkeypatch):

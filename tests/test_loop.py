@@ -279,6 +279,16 @@ def test_evaluation_over_uneven_batches_equals_the_formula_over_all_images(class
     assert torch.equal(result.labels, LABELS)
 
 
+def test_among_equal_logits_the_lowest_class_comes_first_in_both_accuracies():
+    logits = torch.tensor([[1.0, 1, 1, 1, 1, 1, 1], [0, 0, 2, 2, 2, 2, 2], [0, 2, 2, 2, 2, 2, 2]])
+    expected = [[0, 1, 2, 3, 4], [2, 3, 4, 5, 6], [1, 2, 3, 4, 5]]
+    for label in range(7):
+        labels = torch.full((3,), label)
+        result = evaluate(nn.Identity(), [(logits, labels)], make_device("cpu", "fp32", "contiguous", threads=1))
+        assert result.accuracy == (logits.numpy().argmax(1) == label).mean()
+        assert result.top5_accuracy == pytest.approx(sum(label in five for five in expected) / 3)
+
+
 def test_evaluating_nothing_gives_nothing():
     assert evaluate(tiny(), [], make_device("cpu", "fp32", "contiguous", threads=1)) is None
 
