@@ -71,6 +71,7 @@ class Training:
     best_val_loss: float | None = None
     time_to_target: float | None = None
     stopped: bool = False  # a callback has ended the training
+    gradient_norms: dict[str, Tensor] = field(default_factory=dict)  # of the epoch's last step, on the device
     sums: Sums = field(init=False)
 
     def __post_init__(self) -> None:
@@ -104,8 +105,11 @@ class Evaluation:
     labels: Tensor
 
 
-def train_step(training: Training, images: Tensor, targets: Tensor) -> None:
-    """One optimizer step on a batch; its loss and accuracy go into `training.sums`."""
+def train_step(training: Training, images: Tensor, targets: Tensor, *, measure_gradients: bool = False) -> None:
+    """One optimizer step on a batch; its loss and accuracy go into `training.sums`.
+
+    With `measure_gradients` also `training.gradient_norms`, of the gradients as they are before callbacks change them.
+    """
     callbacks = training.callbacks.values()
     for callback in callbacks:
         images, targets = callback.on_batch(images, targets)
@@ -118,6 +122,8 @@ def train_step(training: Training, images: Tensor, targets: Tensor) -> None:
         return logits, loss, sum((penalty for penalty in penalties if penalty is not None), loss)
 
     def on_gradients(backward: Callable[[Tensor], None]) -> None:
+        if measure_gradients:
+            training.gradient_norms = gradient_norms(training.model)
         for callback in callbacks:
             callback.on_gradients(training.model, lambda: backward(compute_loss()[2]))
 
@@ -150,7 +156,8 @@ def train_one_epoch(training: Training, batches: TrainBatches, after_batch: Call
     training.model.train()
     clock = time.monotonic()
     for images, labels in batches.epoch(training.epoch, training.batch):
-        train_step(training, images, labels)
+        is_last = training.batch + 1 == batches.steps_per_epoch
+        train_step(training, images, labels, measure_gradients=is_last)
         training.batch += 1
         now = time.monotonic()
         training.epoch_seconds, clock = training.epoch_seconds + now - clock, now
@@ -201,20 +208,22 @@ def end_epoch(training: Training) -> Metrics:
         "seconds": seconds,
         "images_per_second": sums.images / seconds,
         "skipped_steps": training.skipped_steps,
-        "gradient_norms": gradient_norms(training.model),
+        "gradient_norms": read_at_once(training.gradient_norms),
     }
     for callback in training.callbacks.values():
         metrics |= callback.epoch_metrics(training.model)
     return metrics
 
 
-def gradient_norms(model: nn.Module) -> dict[str, float]:
-    """The L2 norm of the gradient of each conv and linear weight at the last step: vanishing gradients show here."""
+def gradient_norms(model: nn.Module) -> dict[str, Tensor]:
+    """The L2 norm of the gradient of each parameter with two or more dimensions: vanishing gradients show here."""
     weights = {name: p.grad for name, p in model.named_parameters() if p.ndim >= 2 and p.grad is not None}
-    if not weights:  # a network without convolution and linear layers
-        return {}
-    norms = torch._foreach_norm(list(weights.values()))
-    return dict(zip(weights, torch.stack(norms).tolist(), strict=True))
+    return dict(zip(weights, torch._foreach_norm(list(weights.values())), strict=True)) if weights else {}
+
+
+def read_at_once(scalars: dict[str, Tensor]) -> dict[str, float]:
+    """The numbers of scalars on a device, which is waited for once."""
+    return dict(zip(scalars, torch.stack(list(scalars.values())).tolist(), strict=True)) if scalars else {}
 
 
 @torch.inference_mode()
