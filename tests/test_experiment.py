@@ -219,6 +219,19 @@ def test_a_model_may_take_its_initial_weights_from_training_images_that_are_not_
     assert plain.seen.mean().abs() < 0.01
 
 
+class Hungry(Own):
+    def forward(self, images):
+        return super().forward(images) + torch.ones(2**26).sum() * 0  # 256 MiB
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems keep one peak for the process")
+def test_the_peak_of_an_earlier_run_in_the_process_is_not_this_ones(tmp_path):
+    config = compose([*TINY, "epochs=1"])
+    hungry, small = (run_experiment(config, tmp_path / m.__name__, model=m()) for m in (Hungry, Own))
+    assert hungry["peak_memory_bytes"] - small["peak_memory_bytes"] > 200 * 2**20
+    assert small["peak_memory_bytes"] > 50 * 2**20
+
+
 def test_a_model_of_ones_own_has_its_yaml_in_a_folder_of_ones_own(cnnbench, tmp_path, monkeypatch):
     def own(image_shape, num_classes, *, hidden: PositiveInt):
         return nn.Sequential(nn.Flatten(), nn.Linear(64, hidden), nn.Linear(hidden, num_classes))
