@@ -229,9 +229,11 @@ def read_at_once(scalars: dict[str, Tensor]) -> dict[str, float]:
 @torch.inference_mode()
 def evaluate(model: nn.Module, batches: Iterable[Batch], device: Device, views: Views = "none") -> Evaluation | None:
     """How a copy of `model` in eval mode does on `batches`, by plain cross-entropy; None where there are none."""
-    ready = prepared(model, device)
+    ready: nn.Module | None = None
     outputs = []
     for images, labels in batches:
+        if ready is None:
+            ready = prepared(model, device, tuple(images.shape[1:]))
         with device.autocast():
             logits = logits_over_views(ready, images, views)
         outputs.append((logits.float(), labels))

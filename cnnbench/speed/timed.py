@@ -48,6 +48,7 @@ class TimedConfig:
         self.seconds: dict[str, float] = {}
         self.memory_bytes: int | None = None
         self.training_flops = 0
+        self._image_shape = source.image_shape
         self._stream = batches.endless()
         self._inputs = {
             kind: _random_images(source, size, device, batches)
@@ -79,7 +80,7 @@ class TimedConfig:
 
     def prepare_inference(self) -> None:
         """Makes the network as trained so far ready for `forward`, as a run does to evaluate."""
-        self._ready = self.device.compiled(prepared(self.training.model, self.device))
+        self._ready = self.device.compiled(prepared(self.training.model, self.device, self._image_shape))
 
     @torch.inference_mode()
     def forward(self, kind: str) -> None:

@@ -56,4 +56,5 @@ def load_trained(run: Path) -> TrainedModel:
     image_shape = (channels, height, width)
     model = make_model(config, image_shape, len(class_names))
     load_weights(model, weights, folder)
-    return TrainedModel(config, prepared(model, device), device, Normalize(mean, std, device), image_shape, class_names)
+    ready = prepared(model, device, image_shape)
+    return TrainedModel(config, ready, device, Normalize(mean, std, device), image_shape, class_names)
