@@ -32,7 +32,7 @@ from cnnbench.loop import evaluate, fit
 from cnnbench.machine import LoadMeter, describe_environment
 from cnnbench.models.describe import Description
 from cnnbench.recorder import Recorder
-from cnnbench.results import describe_model, describe_training
+from cnnbench.results import describe_model, describe_training, reset_peak_memory
 from cnnbench.runs.folder import RunFolder
 from cnnbench.runs.format import LOG
 from cnnbench.runs.predictions import write_predictions
@@ -70,6 +70,7 @@ def run_experiment(
         refuse_changed_data(run, splits)
         device = recorded_device(config, run.summary) if resume else choose_device(run, config, splits, model, load)
         device.activate()
+        reset_peak_memory(device.torch_device)  # of an earlier run in this process, and of the policies tried
         batches = make_batches(config, splits, device)
         training = make_training(config, model, batches, splits.num_classes, device)
         validation = evaluation_batches(splits.val, config, batches.normalize, device)

@@ -67,12 +67,13 @@ def test_the_run_folder_is_as_designed(train):
     assert json.loads((path / "environment.json").read_text())["command"].startswith("cnnbench train device=cpu ")
 
 
-def test_the_predictions_are_those_of_the_reported_accuracy(train):
-    path = train("run")
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_the_predictions_are_those_of_the_reported_accuracy(train, precision):
+    path = train("run", f"device.precision={precision}")
     predictions = np.load(path / "predictions.npz")
     assert predictions["logits"].dtype == np.float16
     assert predictions["logits"].shape == (30, 3)
-    assert (predictions["logits"].argmax(1) == predictions["labels"]).mean() == summary(path)["test_accuracy"]
+    assert (predictions["predicted"] == predictions["labels"]).mean() == summary(path)["test_accuracy"]
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpoint(cnnbench, tmp_path, monkeypatch):
@@ -241,6 +242,19 @@ def test_a_model_may_take_its_initial_weights_from_training_images_that_are_not_
     assert torch.equal(plain.seen, augmented.seen)
     assert plain.seen.shape == (108, 1, 8, 8)
     assert plain.seen.mean().abs() < 0.01
+
+
+class Hungry(Own):
+    def forward(self, images):
+        return super().forward(images) + torch.ones(2**26).sum() * 0  # 256 MiB
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems keep one peak for the process")
+def test_the_peak_of_an_earlier_run_in_the_process_is_not_this_ones(tmp_path):
+    config = compose([*TINY, "epochs=1"])
+    hungry, small = (run_experiment(config, tmp_path / m.__name__, model=m()) for m in (Hungry, Own))
+    assert hungry["peak_memory_bytes"] - small["peak_memory_bytes"] > 200 * 2**20
+    assert small["peak_memory_bytes"] > 50 * 2**20
 
 
 def test_a_model_of_ones_own_has_its_yaml_in_a_folder_of_ones_own(cnnbench, tmp_path, monkeypatch):

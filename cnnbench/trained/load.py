@@ -65,4 +65,5 @@ def load_trained(run: str | Path, model: nn.Module | None = None) -> TrainedMode
     elif with_given_model(config, model).model != config.model:
         raise CheckpointError(f"{run}: was trained with another network ({config.model}); give that one as model=")
     load_weights(model, weights, folder)
-    return TrainedModel(config, prepared(model, device), device, Normalize(mean, std, device), image_shape, class_names)
+    ready = prepared(model, device, image_shape)
+    return TrainedModel(config, ready, device, Normalize(mean, std, device), image_shape, class_names)

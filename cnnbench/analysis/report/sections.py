@@ -12,7 +12,7 @@ import numpy as np
 from cnnbench.analysis import plots
 from cnnbench.analysis.config_labels import ABSENT, differing_keys, settings_of, write_value
 from cnnbench.analysis.curves import mean_curve
-from cnnbench.analysis.ensembles import confusion, ensemble, hardest
+from cnnbench.analysis.ensembles import answers_together, confusion, hardest
 from cnnbench.analysis.groups import Group, Run
 from cnnbench.analysis.metrics import Metric
 from cnnbench.analysis.pareto import dominated
@@ -138,7 +138,7 @@ def predictions(named: Sequence[Named], shown: Sequence[Group], folder: Path) ->
 def describe_ensemble(named: Named, runs: Sequence[Predictions]) -> dict[str, Any]:
     """What the runs of a group answer together: accuracy, confusion matrix, the commonest confusions."""
     labels, num_classes = runs[0].labels, runs[0].logits.shape[1]
-    predicted = ensemble(runs).argmax(axis=1)
+    predicted = answers_together(runs)
     counts = confusion(predicted, labels, num_classes)
     wrong = counts * (1 - np.eye(num_classes, dtype=np.int64))
     order = np.argsort(-wrong, axis=None, kind="stable")[:MOST_CONFUSIONS]
