@@ -14,6 +14,7 @@ from hydra._internal.utils import create_config_search_path
 from hydra.core.config_search_path import ConfigSearchPath, SearchPathQuery
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import ConfigCompositionException, HydraException
 from hydra.plugins.config_source import ConfigResult
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
@@ -78,7 +79,13 @@ class Loader(ConfigLoaderImpl):
         validate_sweep_overrides: bool = True,
     ) -> DictConfig:
         """Raises: ConfigError, with one line for everything refused."""
-        composed = super().load_configuration(config_name, overrides, run_mode, from_shell, validate_sweep_overrides)
+        load = super().load_configuration
+        try:
+            composed = load(config_name, overrides, run_mode, from_shell, validate_sweep_overrides)
+        except (HydraException, OmegaConfBaseException, ConfigError):
+            raise
+        except Exception as error:  # of any class: Hydra stumbles over what nobody should write, such as `model=null`
+            raise ConfigCompositionException(f"{first_line(error)} ({type(error).__name__})") from error
         own = [o.input_line for o in OverridesParser.create().parse_overrides(overrides) if is_hydras(o)]
         refuse_code(composed, _hydras_own(config_name, tuple(map(str, own)), run_mode))
         return composed

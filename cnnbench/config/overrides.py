@@ -36,7 +36,7 @@ def refuse_mistakes(
     unclear: set[str] = set()  # groups whose settings cannot be judged, for their choice is wrong
     parsed = list(_parse(overrides, findings))
     findings += foreign_words(parsed)
-    for override in [override for override in parsed if not is_hydras(override)]:
+    for override in [override for override in parsed if not foreign_words([override]) and not is_hydras(override)]:
         wrong = _wrong_choices(override, groups) + _wrong_sweep(override, sweep)
         findings += wrong
         unclear |= {override.key_or_group} if wrong else set()

@@ -14,6 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 from omegaconf.grammar_parser import OmegaConfGrammarParser, parse
 
 from cnnbench.config.mistakes import did_you_mean, suggest
+from cnnbench.config.tables import LIST_GROUPS, TABLES
 from cnnbench.errors import ConfigError
 
 SUBMITIT = "timeout_min cpus_per_task gpus_per_node tasks_per_node mem_gb nodes name stderr_to_stdout"
@@ -52,11 +53,23 @@ def is_special(path: str) -> bool:
 
 
 def foreign_words(overrides: Sequence[Override]) -> list[str]:
-    """One line for each of these overrides that says to Hydra what it must not be told."""
+    """One line for each of these overrides that renames a choice, or says to Hydra what it must not be told."""
+    renamed = [finding for override in overrides for finding in _renamed(override)]
     hydras = [override for override in overrides if is_hydras(override)]
     chosen = {o.key_or_group.removeprefix("hydra/"): o.value() for o in hydras if "/" in o.key_or_group}
     wrong = [(override.input_line, _what_is_wrong(override, chosen)) for override in hydras]
-    return [f"{text}: {what}" for text, what in wrong if what]
+    return renamed + [f"{text}: {what}" for text, what in wrong if what]
+
+
+def _renamed(override: Override) -> Iterator[str]:
+    """A line where it gives a choice another name: the settings of one function would go to another."""
+    value = override.value()
+    inner = _walk(value, f"{override.key_or_group}.") if isinstance(value, dict) else ()
+    for path, name in [(override.key_or_group, value), *inner]:
+        group, *rest = path.split(".")
+        if group in TABLES and rest[-1:] == ["name"] and len(rest) == (2 if group in LIST_GROUPS else 1):
+            choice = f"[{name}]" if group in LIST_GROUPS else name
+            yield f"{path}={name}: would give the settings of one {group} to another; choose both with {group}={choice}"
 
 
 def _what_is_wrong(override: Override, chosen: Mapping[str, Any]) -> str | None:

@@ -180,3 +180,9 @@ def test_a_sweeps_folder_may_have_a_quote_in_its_name(cnnbench, tmp_path):
 
 def test_no_launchers_key_is_one_that_hydra_calls():
     assert not [key for plugins in PLUGINS.values() for keys in plugins.values() for key in keys if key.startswith("_")]
+
+
+def test_a_file_gives_no_choice_of_a_list_another_name(tmp_path):
+    text = "ema: {name: swa, start: 0.5}\n"
+    found = findings(["regularization=[x]"], write(tmp_path, {"regularization/x.yaml": text}))
+    assert found == ("regularization.ema.name: ema is its name; choose another with regularization=[NAME]",)

@@ -18,7 +18,19 @@ def lines(err):
         ("model=dep", "model=dep: no such model; did you mean 'deep'?"),
         ("model=null", "model=null: no such model"),
         ("model=[deep,simple]", "model=[deep,simple]: takes one model"),
-        ("model.name=dep", "model=dep: no such model; did you mean 'deep'?"),
+        (
+            "model.name=deep",
+            "model.name=deep: would give the settings of one model to another; choose both with model=deep",
+        ),
+        ("+optimizer.name=sgd", "optimizer.name=sgd: would give the settings of one optimizer to another; choose both"),
+        ("model={name:deep}", "model.name=deep: would give the settings"),
+        (
+            "regularization.ema.name=swa",
+            "regularization.ema.name=swa: would give the settings of one regularization to "
+            "another; choose both with regularization=[swa]",
+        ),
+        ("+augmentation.flip.name=cutout", "augmentation.flip.name=cutout: would give the settings"),
+        ("+regularization={ema:{name:swa}}", "regularization.ema.name=swa: would give the settings"),
         ("~model", "model: missing"),
         ("optmizer=adam", "optmizer: unknown key; did you mean 'optimizer'?"),
         ("optimizer.lrr=1", "optimizer.lrr: unknown key; did you mean 'optimizer.lr'?"),
