@@ -68,7 +68,7 @@ def plan_runs(settings: Settings, overrides: Sequence[str], config_dir: str | No
     """
     ours, hydras = split_overrides(overrides)
     ablation = choose_techniques(read_ablation(settings.ablation, config_dir), settings.techniques)
-    refuse_mistakes(combine([*ablation.baseline, *ours], []), config_dir)
+    refuse_mistakes(combine([ablation.baseline, ours], []), config_dir)
     variants = make_variants(ablation, settings.mode, ours)
     configs = compose_all(variants, config_dir)
     compose(hydras, config_dir)  # which finds a launcher that is not there
