@@ -16,6 +16,7 @@ from cnnbench.assemble import (
     make_batches,
     make_training,
     recorded_device,
+    refuse_without_validation,
     rehearse,
 )
 from cnnbench.config.run_config import RunConfig
@@ -59,6 +60,7 @@ def run_experiment(
             run.start(config.as_dict(), environment(device), **facts(config, description))
         introduce(config, source, description)
         splits = read_splits(source, config.data)
+        refuse_without_validation(config, len(splits.val) > 0)
         report_skipped(run, splits.skipped)
         device = recorded_device(config, run.summary) if resume else choose_device(run, config, splits, model, load)
         batches = make_batches(config, splits, device)
