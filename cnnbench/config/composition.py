@@ -50,6 +50,8 @@ class Files(ConfigRepository):
         if source is None or source.provider != USERS_OWN:
             return super().load_config(config_path)
         file = Path(source.path, f"{config_path.removesuffix('.yaml')}.yaml")
+        if config_path.startswith("hydra/"):  # also one of a name that Hydra has, which would come before Hydra's
+            raise ConfigError(f"{file}: refused, only the command line can change this; leave the file out")
         refuse_odd_yaml(file)
         try:
             return super().load_config(config_path)
