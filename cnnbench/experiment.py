@@ -17,6 +17,7 @@ from cnnbench.assemble import (
     make_batches,
     make_training,
     recorded_device,
+    refuse_without_validation,
     rehearse,
     with_given_model,
 )
@@ -66,6 +67,7 @@ def run_experiment(
             run.start(config.as_dict(), environment(device), **facts(config, source, description))
         introduce(config, source, description)
         splits = read_splits(source, config.data)
+        refuse_without_validation(config, len(splits.val) > 0)
         report_skipped(run, splits.skipped)
         refuse_changed_data(run, splits)
         device = recorded_device(config, run.summary) if resume else choose_device(run, config, splits, model, load)

@@ -297,3 +297,30 @@ def test_the_latency_is_measured_and_draws_no_random_numbers():
     assert torch.equal(torch.get_rng_state(), before)
     assert weights_sha256(model.state_dict()) == weights
     assert model.training
+
+
+@pytest.mark.parametrize(
+    ("overrides", "keys"),
+    [
+        (["data.val_fraction=0", "regularization=[early_stopping]", "target.value=0.5"],
+         ["regularization.early_stopping", "target.value=0.5"]),
+        (["batch_size=1", "model.norm=batch", "model.widths=[4,4,4]", "model.depth=1", "model.head=gap"], None),
+        (["batch_size=1", "model.norm=batch", "model.widths=[4,4,4,4]", "model.head=gap"], ["batch_size=1"]),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_trained_is_told_before_data_is_read(cnnbench, tmp_path, monkeypatch, overrides, keys):
+    monkeypatch.setattr("cnnbench.experiment.read_splits", lambda *_: pytest.fail("read the data"))
+    if keys is None:  # maps of two pixels: two values suffice
+        monkeypatch.undo()
+        monkeypatch.chdir(tmp_path)
+    exit_code, _, err = cnnbench("train", *TINY, "epochs=1", "hydra.run.dir=run", *overrides)
+    assert exit_code == (2 if keys else 0), err
+    assert [line.split(":")[1].strip() for line in err.splitlines()] == (keys or [])
+    assert (tmp_path / "run").exists() == (keys is None)
+
+
+def test_a_share_for_validation_that_comes_to_no_image_is_told_before_training(cnnbench):
+    exit_code, out, err = cnnbench("train", *TINY, "data.val_fraction=0.0001", "regularization=[early_stopping]")
+    assert (exit_code, err.count("\n")) == (2, 1)
+    assert "this run has no validation images; raise data.val_fraction" in err
+    assert "policy" not in out

@@ -76,10 +76,11 @@ def check_group(group: str, node: Mapping[str, Any]) -> list[str]:
     table = table_of(group)
     if group not in LIST_GROUPS:
         return check(table, group, node, shared=shared_settings(group))
-    return [
+    renamed = [name for name, values in node.items() if isinstance(values, Mapping) and "name" in values]
+    return [f"{group}.{name}.name: {name} is its name; choose another with {group}=[NAME]" for name in renamed] + [
         finding
         for name, values in node.items()
-        if isinstance(values, Mapping)  # check_config has named the others
+        if isinstance(values, Mapping) and name not in renamed  # check_config has named the others
         for finding in check(table, group, {"name": name, **values}, path=f"{group}.{name}")
     ]
 

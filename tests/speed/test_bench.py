@@ -236,7 +236,7 @@ def test_latencies_are_percentiles_of_the_samples():
         (["model=simple,deep"], ["model=simple,deep: several values; sweep over them with -m"]),
         (["-m", "optimizer.lr=interval(0,1)"], ["optimizer.lr=interval(0,1): stands for no values"]),
         (["hydra.sweep.dir=x", "hydra/launcher=joblib"], ["hydra.sweep.dir=x: bench", "hydra/launcher=joblib: bench"]),
-        (["model._target_=os.system"], ["model._target_=os.system: refused"]),
+        (["model._target_=os.system"], ["model._target_: refused"]),
         (["--rounds", "0"], ["--rounds=0: should be a whole number >= 1"]),
         (["--fast"], ["unrecognized arguments: --fast; see `cnnbench bench --help`"]),
         (["model=plain", "model.padding=0", "model.kernel_size=11"], ["model: "]),
