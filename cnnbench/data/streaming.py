@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset, get_worker_info
 from cnnbench.data.decode import decode_image
 from cnnbench.data.images import ImageShape, channel_histogram
 from cnnbench.errors import DataError
+from cnnbench.runs.signals import held, ignore_signals
 
 TIMEOUT_SECONDS = 120
 SAMPLE_IMAGES = 10_000
@@ -97,10 +98,13 @@ def decode_batches(
         num_workers=workers,
         collate_fn=_unchanged,
         timeout=TIMEOUT_SECONDS if workers else 0,
+        worker_init_fn=_outlive_signals,
         generator=torch.Generator(),  # its own: the default one would draw from the run's random numbers
     )
+    with held():  # until the workers ignore them
+        started = iter(loader)
     try:
-        yield from loader
+        yield from started
     except RuntimeError as error:  # the loader's word for a dead or silent worker
         current = ", ".join(paths[i] for i in progress.unique().tolist())
         what = f"a worker died or took over {TIMEOUT_SECONDS} s while decoding this"
@@ -127,6 +131,10 @@ class _Batches(Dataset):
             except DataError as error:
                 bad[index] = str(error)
         return images, bad
+
+
+def _outlive_signals(_: int) -> None:
+    ignore_signals()
 
 
 def _unchanged(batch: Any) -> Any:

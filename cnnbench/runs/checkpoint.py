@@ -20,9 +20,9 @@ from torch import Tensor, nn
 from cnnbench.console import note
 from cnnbench.disk import disk_errors, write_atomically
 from cnnbench.errors import CheckpointError
+from cnnbench.runs.format import MANIFEST
 
 FORMAT = 1
-MANIFEST = "manifest.json"
 NAME = re.compile(r"ckpt-\d{8,}(-\d+)?\.pt")
 KEPT = 2  # besides the best one
 

@@ -24,9 +24,10 @@ from cnnbench.config.composition import first_line, register_resolvers, search_p
 from cnnbench.config.overrides import refuse_mistakes
 from cnnbench.config.run_config import check_config
 from cnnbench.config.tables import conf_folder
-from cnnbench.errors import ConfigError, DataError, DiskError, Interrupted, SweepError
+from cnnbench.errors import ConfigError, DataError, DiskError, SweepError
 from cnnbench.runs.folder import record_failure
 from cnnbench.runs.read import failed_runs, is_run
+from cnnbench.runs.signals import interrupting
 
 _errors: list[Exception] = []  # how the one job of this process ended
 
@@ -55,9 +56,6 @@ def launch(arguments: Sequence[str]) -> None:
         hydra_main()
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(first_line(error)) from None
-    except KeyboardInterrupt:
-        if not _errors:
-            raise
     except OSError as error:
         if error.filename is None:
             raise
@@ -71,20 +69,20 @@ def launch(arguments: Sequence[str]) -> None:
 @hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="config")
 def hydra_main(composed: DictConfig) -> float | None:
     """One job: trains into the folder Hydra chose; returns the objective for a sweeper, NaN where the job failed."""
-    from cnnbench.experiment import run_experiment
-
     settings = HydraConfig.get()
     folder = Path(settings.runtime.output_dir)
     try:
-        return run_experiment(check_config(to_plain(composed)), folder)["objective"]
-    except Exception as error:
+        with interrupting():  # which a sweep's worker process does not do yet
+            from cnnbench.experiment import run_experiment
+
+            return run_experiment(check_config(to_plain(composed)), folder)["objective"]
+    except (Exception, KeyboardInterrupt) as error:
         with suppress(OSError):  # only where the job made nothing in it
             folder.rmdir()
-        stop = isinstance(error, Interrupted)
-        if stop or settings.mode == RunMode.RUN:
+        if not isinstance(error, Exception):
+            raise  # Hydra lets it pass: a signal ends the whole sweep
+        if settings.mode == RunMode.RUN:
             _errors.append(error)  # raised by `launch`: Hydra would print a line of its own
-        if stop:
-            raise KeyboardInterrupt from None  # alone in ending a sweep at once
         if settings.mode == RunMode.MULTIRUN:
             record_failure(folder, error)  # a failing job must not end the sweep
         return float("nan")
@@ -111,11 +109,8 @@ def run_jobs(jobs: Sequence[Sequence[str]], hydra_overrides: Sequence[str], conf
             )
         except (HydraException, OmegaConfBaseException) as error:
             raise ConfigError(first_line(error)) from None
-        try:
-            for job in launcher.launch(jobs, initial_job_idx=0):
-                _ = job.return_value  # raises what ended a job outside of `hydra_main`
-        except KeyboardInterrupt:
-            raise (_errors.pop() if _errors else KeyboardInterrupt) from None
+        for job in launcher.launch(jobs, initial_job_idx=0):
+            _ = job.return_value  # raises what ended a job outside of `hydra_main`
 
 
 def sweep_folder(overrides: Sequence[str], kind: str) -> Path:
