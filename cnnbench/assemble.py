@@ -2,12 +2,13 @@
 
 import copy
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from cnnbench.config.run_config import RunConfig
+from cnnbench.config.run_config import FROM_PYTHON, RunConfig
 from cnnbench.config.settings import build, check
 from cnnbench.data import Source, Splits
 from cnnbench.data.batches import EvaluationBatches, Normalize, TrainBatches
@@ -17,6 +18,7 @@ from cnnbench.errors import ConfigError, DataError
 from cnnbench.loop import Training
 from cnnbench.models import MODELS
 from cnnbench.models.describe import Description, walk
+from cnnbench.runs.identity import architecture_hash
 from cnnbench.seeds import derive_seed
 from cnnbench.techniques.augment import AUGMENTATIONS, Augmentation, compose
 from cnnbench.techniques.callback import Callback
@@ -50,9 +52,24 @@ def recorded_device(config: RunConfig, summary: Mapping[str, Any]) -> Device:
 
 
 def make_model(config: RunConfig, image_shape: tuple[int, int, int], num_classes: int) -> nn.Module:
-    """The model with its initial weights, which depend on the seed only; on the current default device."""
+    """The model with its initial weights, which depend on the seed only; on the current default device.
+
+    Raises:
+        ConfigError: it was given from Python.
+    """
+    if config.model["name"] == FROM_PYTHON:
+        given = config.model["class"]
+        raise ConfigError(
+            f"model: the network of this run, {given}, was given from Python; give it there again as model="
+        )
     torch.manual_seed(derive_seed(config.seed, "weights"))
     return build(MODELS, "model", config.model, image_shape=image_shape, num_classes=num_classes)
+
+
+def with_given_model(config: RunConfig, model: nn.Module) -> RunConfig:
+    """The config of a run whose network is `model`: what can be said of it takes the place of the model's settings."""
+    node = {"name": FROM_PYTHON, "class": type(model).__qualname__, "architecture": architecture_hash(model)}
+    return replace(config, model=node)
 
 
 def rehearse(config: RunConfig, source: Source, model: nn.Module | None) -> tuple[nn.Module, Description]:

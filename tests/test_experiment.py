@@ -13,15 +13,17 @@ import yaml
 from tiny import TINY, metrics, summary, write_image
 from torch import nn
 
+from cnnbench import load
 from cnnbench.assemble import configured_device, make_model, rehearse
 from cnnbench.config import settings as lookup
 from cnnbench.config.compose import compose
 from cnnbench.config.settings import PositiveInt
 from cnnbench.data.batches import Normalize
 from cnnbench.data.find import find_data
+from cnnbench.errors import CheckpointError
 from cnnbench.experiment import run_experiment
 from cnnbench.recorder import Recorder
-from cnnbench.runs.checkpoint import weights_sha256
+from cnnbench.runs.identity import weights_sha256
 from cnnbench.speed.latency import LATENCY_SECONDS, measure_latency
 from cnnbench.techniques.optimizers import OPTIMIZERS
 
@@ -203,6 +205,29 @@ def test_a_model_of_ones_own_is_trained_from_python_again_and_again(tmp_path):
     assert first["parameters"] == second["parameters"] == 64 * 3 + 3
     assert first["run_id"] != second["run_id"]
     assert first == summary(tmp_path / "a")
+
+
+def test_a_model_from_python_is_recorded_as_its_class_and_architecture_and_never_pools_with_the_configs(tmp_path):
+    config = compose(TINY)
+    ours, own, again, other = (
+        run_experiment(config, tmp_path / str(number), model=model)
+        for number, model in enumerate((None, Own(), Own(), nn.Sequential(nn.Flatten(), nn.Linear(64, 3))))
+    )
+    assert [summary["model"] for summary in (ours, own, other)] == ["simple", "Own", "Sequential"]
+    assert own["group_hash"] == again["group_hash"]
+    assert len({summary["group_hash"] for summary in (ours, own, other)}) == 3
+
+
+def test_a_model_from_python_is_loaded_into_one_of_the_same_architecture(tmp_path, cnnbench):
+    path = tmp_path / "run"
+    run_experiment(compose(TINY), path, model=Own())
+    images = torch.zeros(2, 1, 8, 8, dtype=torch.uint8)
+    assert load(path, model=Own()).logits(images).shape == (2, 3)
+    with pytest.raises(CheckpointError, match="was trained with another network"):
+        load(path, model=nn.Sequential(nn.Flatten(), nn.Linear(64, 3)))
+    exit_code, _, err = cnnbench("evaluate", path)
+    assert (exit_code, err.count("\n")) == (2, 1)
+    assert "Own, was given from Python" in err
 
 
 def test_a_model_may_take_its_initial_weights_from_training_images_that_are_not_augmented(tmp_path):

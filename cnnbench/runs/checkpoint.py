@@ -178,13 +178,3 @@ def _is_dense(value: Any) -> bool:
     if not isinstance(value, Tensor) or value.layout != torch.strided:
         return False
     return all(stride > 0 or size <= 1 for stride, size in zip(value.stride(), value.shape, strict=True))
-
-
-def weights_sha256(state: Mapping[str, Tensor]) -> str:
-    """SHA-256 over a state dict by sorted key: name, dtype, shape, raw bytes."""
-    digest = hashlib.sha256()
-    for name in sorted(state):
-        tensor = state[name].detach().cpu().contiguous()
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)} ".encode())
-        digest.update(tensor.flatten().view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()

@@ -29,7 +29,13 @@ from cnnbench.runs.folder import record_failure
 from cnnbench.runs.read import failed_runs, is_run
 from cnnbench.runs.signals import interrupting
 
-_errors: list[Exception] = []  # how the one job of this process ended
+
+class JobEnded(KeyboardInterrupt):
+    """Carries the `error` of a job through Hydra, which lets nothing else pass without a line of its own."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(error)
+        self.error = error
 
 
 def launch(arguments: Sequence[str]) -> None:
@@ -56,12 +62,12 @@ def launch(arguments: Sequence[str]) -> None:
         hydra_main()
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(first_line(error)) from None
+    except JobEnded as ended:
+        raise ended.error from None
     except OSError as error:
         if error.filename is None:
             raise
         raise DiskError(f"{error.filename}: {error.strerror}; choose another folder with hydra.run.dir=PATH") from error
-    if _errors:
-        raise _errors.pop()
     if sweep and (failures := failed_runs(sweep)):
         raise SweepError(*failures)
 
@@ -82,9 +88,8 @@ def hydra_main(composed: DictConfig) -> float | None:
         if not isinstance(error, Exception):
             raise  # Hydra lets it pass: a signal ends the whole sweep
         if settings.mode == RunMode.RUN:
-            _errors.append(error)  # raised by `launch`: Hydra would print a line of its own
-        if settings.mode == RunMode.MULTIRUN:
-            record_failure(folder, error)  # a failing job must not end the sweep
+            raise JobEnded(error) from None
+        record_failure(folder, error)  # a failing job must not end the sweep
         return float("nan")
 
 
