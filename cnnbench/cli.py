@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from cnnbench import __version__
-from cnnbench.errors import CnnbenchError, ConfigError, Interrupted
+from cnnbench.errors import CnnbenchError, ConfigError, DiskError, Interrupted
 from cnnbench.runs.signals import interrupting
 
 # The console is imported inside functions: it takes a tenth of a second, in which a signal has to find its handler.
@@ -90,6 +90,10 @@ def dispatch(arguments: Sequence[str]) -> None:
 
 def run_command(verb: str, arguments: Sequence[str]) -> None:
     """Calls `main` of the verb's module in `cnnbench.commands`, which is imported only now."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        raise DiskError("the current folder: was deleted; go to one that is there") from None
     importlib.import_module(f"cnnbench.commands.{verb}").main(arguments)
 
 

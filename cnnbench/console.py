@@ -137,7 +137,7 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     if _out.is_terminal:
         _out.print(table)
         return
-    with _pipe.capture() as drawn:
+    with _written(_pipe.file), _pipe.capture() as drawn:  # at its end rich writes, if only nothing
         _pipe.print(table)
     for line in drawn.get().splitlines():
         say_exactly(line.rstrip())

@@ -9,6 +9,7 @@ import hydra
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from cnnbench.config.plain_yaml import refuse_unreadable
 from cnnbench.config.tables import LIST_GROUPS, conf_folder
 from cnnbench.errors import ConfigError
 
@@ -28,6 +29,8 @@ def slug(text: str) -> str:
 def compose_overrides(overrides: Sequence[str], config_dir: str | None = None) -> DictConfig:
     """What Hydra makes of the overrides; `config_dir` is a folder with groups of the user's own."""
     register_resolvers()
+    if config_dir:
+        refuse_unreadable(Path(config_dir))
     with hydra.initialize_config_dir(str(conf_folder()), version_base="1.3"):
         return hydra.compose("config", [*overrides, *search_path(config_dir)])
 

@@ -57,7 +57,7 @@ class RunFolder:
         try:
             if resume:
                 self.summary = read_summary(path)
-            elif (path / SUMMARY).exists():
+            elif any((path / name).exists() for name in (SUMMARY, METRICS, CHECKPOINTS)):
                 raise DataError(
                     f"{path}: holds a run already; continue it with `cnnbench resume {path}` or choose another"
                 )

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
 from cnnbench.config.mistakes import suggest
+from cnnbench.config.plain_yaml import UNREADABLE, read_yaml
 from cnnbench.config.tables import GROUPS, LIST_GROUPS, conf_folder
 from cnnbench.errors import ConfigError
 
@@ -46,8 +45,8 @@ def read_ablation(name: str, config_dir: str | None = None) -> Ablation:
     if name not in files:
         raise ConfigError(f"ablation={name}: no such ablation{suggest(name, files)}")
     try:
-        content = yaml.safe_load(files[name].read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
+        content = read_yaml(files[name])
+    except UNREADABLE as error:
         raise ConfigError(f"{files[name]}: cannot be read ({str(error).splitlines()[0]})") from None
     if not isinstance(content, dict) or set(content) != {"baseline", "techniques"}:
         raise ConfigError(f"{files[name]}: should hold `baseline` and `techniques`, and nothing else")
