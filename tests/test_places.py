@@ -90,6 +90,12 @@ def test_without_a_home_folder_the_cache_is_a_temporary_one(monkeypatch, tmp_pat
         data_root("~/images")
 
 
+def test_a_cache_that_cannot_be_written_costs_the_advice_alone(train, tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    train("run", "device=auto", "device.precision=auto")
+
+
 @pytest.mark.parametrize("left", ["metrics.jsonl", "checkpoints"])
 def test_what_is_left_of_a_run_without_a_summary_is_refused_before_training(train, tmp_path, left):
     (tmp_path / "old").mkdir()
