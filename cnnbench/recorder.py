@@ -2,8 +2,7 @@
 
 import time
 from pathlib import Path
-from shlex import quote
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
@@ -11,7 +10,7 @@ from torch import Tensor
 from cnnbench.console import TrainingProgress, note
 from cnnbench.data import Splits
 from cnnbench.data.batches import TrainBatches
-from cnnbench.errors import CheckpointError
+from cnnbench.errors import CheckpointError, Interrupted
 from cnnbench.loop import Metrics, Training, check_finite
 from cnnbench.runs.checkpoint import drop_strangers, foreign_refused, load_checkpoint, load_weights, save_checkpoint
 from cnnbench.runs.folder import RunFolder
@@ -65,6 +64,8 @@ class Recorder:
     def __exit__(self, *exception: Any) -> None:
         self.signals.__exit__(*exception)
         self.progress.__exit__(*exception)
+        if exception[0] is None and self.signals.received is not None:  # it came after the last epoch was saved
+            self.leave()
 
     def after_batch(self, training: Training, images: int) -> None:
         """Moves the bar; stops on a signal; once a second looks at the loss.
@@ -76,6 +77,7 @@ class Recorder:
         self.progress.advance(images)
         if self.signals.received is not None and training.batch < self.batches.steps_per_epoch:
             check_finite(training)
+            self.note_stop()  # before saving, which takes longer: a second signal leaves at once
             self.save(is_best=False)
             self.leave()
         if time.monotonic() - self._looked > SECONDS_BETWEEN_LOOKS:
@@ -92,17 +94,23 @@ class Recorder:
         self.run.log("  ".join(parts))
         self.save(is_best=is_best)
         self.progress.end_epoch(["*" if is_best else " ", *parts])
-        if self.signals.received is not None and training.epoch < self.epochs and not training.stopped:
+        if self.signals.received is not None:
+            self.note_stop()
             self.leave()
 
-    def leave(self) -> None:
+    def note_stop(self) -> None:
+        """Notes how far a run has come that a signal asked to stop."""
+        steps, seconds = self.training.step, self.training.train_seconds
+        self.run.update_summary(status="interrupted", steps=steps, train_seconds=seconds)
+
+    def leave(self) -> NoReturn:
         """Ends a run that a signal asked to stop; its checkpoint is saved.
 
         Raises:
-            Interrupted: with the command that goes on.
+            Interrupted: always.
         """
-        self.run.update_summary(steps=self.training.step, train_seconds=self.training.train_seconds)
-        self.signals.raise_interrupted(f"stopped and saved; go on with: cnnbench resume {quote(str(self.run.path))}")
+        assert self.signals.received is not None
+        raise Interrupted(self.signals.received)
 
     def save(self, *, is_best: bool) -> None:
         """Saves a checkpoint of the whole training state."""

@@ -18,11 +18,11 @@ import torch
 from torch import Tensor, nn
 
 from cnnbench.console import note
-from cnnbench.disk import disk_errors, write_atomically
+from cnnbench.disk import disk_errors, read_regular, write_atomically
 from cnnbench.errors import CheckpointError
+from cnnbench.runs.format import MANIFEST
 
 FORMAT = 1
-MANIFEST = "manifest.json"
 NAME = re.compile(r"ckpt-\d{8,}(-\d+)?\.pt")
 KEPT = 2  # besides the best one
 
@@ -75,7 +75,7 @@ def read_manifest(folder: Path) -> list[dict[str, Any]]:
     """
     path = folder / MANIFEST
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
+        manifest = json.loads(read_regular(path))
         entries: list[dict[str, Any]] = [
             {
                 "file": str(e["file"]),
@@ -129,7 +129,7 @@ def _load_entry(folder: Path, entry: Mapping[str, Any]) -> dict[str, Any]:
         size = path.stat().st_size
         if size != entry["bytes"]:
             raise CheckpointError(f"{path}: has {size:,} bytes, {entry['bytes']:,} were written")
-        content = path.read_bytes()
+        content = read_regular(path)
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from None
     if hashlib.sha256(content).hexdigest() != entry["sha256"]:

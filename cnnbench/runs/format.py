@@ -12,6 +12,7 @@ from typing import Any
 FORMAT = 1
 SUMMARY, METRICS, CONFIG, ENVIRONMENT = "summary.json", "metrics.jsonl", "config.yaml", "environment.json"
 PREDICTIONS, LOG, CRASH_LOG, LOCK, CHECKPOINTS = "predictions.npz", "train.log", "crash.log", ".lock", "checkpoints"
+MANIFEST = "manifest.json"  # in the folder of the checkpoints
 
 
 def to_json(document: Any) -> str:
