@@ -83,12 +83,13 @@ def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
     """A file opened for reading, and nothing else: a pipe or a terminal would be waited for, without an end.
 
     Raises:
-        OSError: it cannot be opened, or is no regular file.
+        OSError: it cannot be opened.
+        ValueError: it is no regular file.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # else a pipe waits for its writer here
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise OSError(errno.EINVAL, "is no regular file", os.fspath(path))
+        raise ValueError(f"{os.fspath(path)} is no regular file")
     return os.fdopen(descriptor, "rb")
 
 
@@ -96,7 +97,7 @@ def read_regular(path: str | os.PathLike[str]) -> bytes:
     """What a regular file holds.
 
     Raises:
-        OSError: as `open_regular`.
+        OSError, ValueError: as `open_regular`.
     """
     with open_regular(path) as file:
         return file.read()

@@ -72,10 +72,15 @@ def read_manifest(folder: Path) -> list[dict[str, Any]]:
 
     Raises:
         CheckpointError: it is damaged or of a newer format.
+        DiskError: the disk does not give it.
     """
     path = folder / MANIFEST
+    if not path.exists():
+        return []
     try:
-        manifest = json.loads(read_regular(path))
+        with disk_errors(path):
+            content = read_regular(path)
+        manifest = json.loads(content)
         entries: list[dict[str, Any]] = [
             {
                 "file": str(e["file"]),
@@ -87,9 +92,7 @@ def read_manifest(folder: Path) -> list[dict[str, Any]]:
             for e in manifest["checkpoints"]
         ]
         version = int(manifest["format"])
-    except FileNotFoundError:
-        return []
-    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise CheckpointError(f"{path}: cannot be read ({error}); the run has to be repeated") from None
     if version > FORMAT:
         raise CheckpointError(f"{path}: has format {version}, this cnnbench reads up to {FORMAT}; update cnnbench")
@@ -130,8 +133,8 @@ def _load_entry(folder: Path, entry: Mapping[str, Any]) -> dict[str, Any]:
         if size != entry["bytes"]:
             raise CheckpointError(f"{path}: has {size:,} bytes, {entry['bytes']:,} were written")
         content = read_regular(path)
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from None
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
     if hashlib.sha256(content).hexdigest() != entry["sha256"]:
         raise CheckpointError(f"{path}: is damaged (its SHA-256 is not the one written)")
     try:

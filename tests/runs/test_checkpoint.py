@@ -15,8 +15,8 @@ from cnnbench.runs.checkpoint import (
     load_weights,
     read_manifest,
     save_checkpoint,
-    weights_sha256,
 )
+from cnnbench.runs.identity import weights_sha256
 
 
 def save(folder, step, *, is_best=False):

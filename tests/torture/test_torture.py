@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from torture import Report
 
-PART: dict[str, int] = {"config": 160, "execution": 6, "signals": 4, "places": 8}
+PART: dict[str, int] = {"config": 160, "execution": 6, "signals": 3, "places": 7}
 """Tries of each script in CI; together they take less than three minutes on two cores."""
 
 
