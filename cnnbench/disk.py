@@ -79,17 +79,24 @@ def locked(file: Path, cure: str) -> Iterator[None]:
         os.close(descriptor)
 
 
+class NoRegularFile(ValueError):
+    """A pipe, a device or a folder where a file should be."""
+
+    def __init__(self) -> None:
+        super().__init__("is no regular file")
+
+
 def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
     """A file opened for reading, and nothing else: a pipe or a terminal would be waited for, without an end.
 
     Raises:
         OSError: it cannot be opened.
-        ValueError: it is no regular file.
+        NoRegularFile: it is none.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # else a pipe waits for its writer here
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise ValueError(f"{os.fspath(path)} is no regular file")
+        raise NoRegularFile
     return os.fdopen(descriptor, "rb")
 
 
@@ -97,7 +104,7 @@ def read_regular(path: str | os.PathLike[str]) -> bytes:
     """What a regular file holds.
 
     Raises:
-        OSError, ValueError: as `open_regular`.
+        OSError, NoRegularFile: as `open_regular`.
     """
     with open_regular(path) as file:
         return file.read()

@@ -12,7 +12,7 @@ from tiny import TINY, write_image
 
 from cnnbench.data import decode
 from cnnbench.data.class_folders import find_parts
-from cnnbench.disk import data_root, open_regular, read_regular, take_lock
+from cnnbench.disk import NoRegularFile, data_root, open_regular, read_regular, take_lock
 from cnnbench.errors import ConfigError, DataError
 from cnnbench.runs.predictions import load_labels
 
@@ -31,7 +31,7 @@ def test_only_regular_files_are_opened(tmp_path):
     (tmp_path / "file").write_bytes(b"content")
     assert read_regular(tmp_path / "file") == b"content"
     for path in (tmp_path / "pipe", "/dev/zero", tmp_path):
-        with pytest.raises(OSError, match="no regular file"):
+        with pytest.raises(NoRegularFile):
             open_regular(path)
 
 

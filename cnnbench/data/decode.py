@@ -12,7 +12,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from cnnbench.data.images import ImageShape
-from cnnbench.disk import open_regular
+from cnnbench.disk import NoRegularFile, open_regular
 from cnnbench.errors import DataError
 
 EXTENSIONS = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm", ".pbm"))
@@ -103,6 +103,8 @@ def _reason(error: Exception, path: str | os.PathLike[str]) -> str:
     if isinstance(error, Image.UnidentifiedImageError):
         size = Path(path).stat().st_size
         return "is empty (0 bytes)" if not size else f"is no image of a known format ({', '.join(FORMATS)})"
+    if isinstance(error, NoRegularFile):
+        return f"cannot be read ({error})"
     if isinstance(error, OSError) and error.strerror:
         return f"cannot be read ({error.strerror})"
     return " ".join(f"holds no image that can be read ({error or type(error).__name__})".split())
