@@ -60,7 +60,8 @@ def run_experiment(
         introduce(config, source, description)
         splits = read_splits(source, config.data)
         report_skipped(run, splits.skipped)
-        device = recorded_device(config, run.summary) if resume else choose_device(run, config, splits, model, load)
+        chosen = resume and run.summary["device"] is not None  # a run may have been killed before its device was chosen
+        device = recorded_device(config, run.summary) if chosen else choose_device(run, config, splits, model, load)
         batches = make_batches(config, splits, device)
         training = make_training(config, model, batches, splits.num_classes, device)
         validation = evaluation_batches(splits.val, config, batches.normalize, device)

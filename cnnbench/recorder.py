@@ -13,8 +13,16 @@ from cnnbench.data import Splits
 from cnnbench.data.batches import TrainBatches
 from cnnbench.errors import CheckpointError
 from cnnbench.loop import Metrics, Training, check_finite
-from cnnbench.runs.checkpoint import drop_strangers, foreign_refused, load_checkpoint, load_weights, save_checkpoint
+from cnnbench.runs.checkpoint import (
+    drop_strangers,
+    foreign_refused,
+    load_checkpoint,
+    load_weights,
+    read_manifest,
+    save_checkpoint,
+)
 from cnnbench.runs.folder import RunFolder
+from cnnbench.runs.read import read_metrics
 from cnnbench.runs.signals import StopSignals
 
 SECONDS_BETWEEN_LOOKS = 1.0  # how often the loop waits for the device to show the loss
@@ -132,10 +140,14 @@ class Recorder:
         """Puts the training where the newest whole checkpoint left it, and metrics.jsonl with it.
 
         Raises:
-            CheckpointError: there is none, or it belongs to another config, optimizer or data.
+            CheckpointError: there is none although the run has saved, or it belongs to another config, optimizer or
+                data.
         """
         folder = self.run.checkpoints
         drop_strangers(folder)
+        if not read_manifest(folder):
+            self._begin_again(folder)
+            return
         state = load_checkpoint(folder)
         with foreign_refused(folder):
             self._load_state_dict(state, folder)
@@ -144,6 +156,15 @@ class Recorder:
         self.run.update_summary(status="running", error=None, exit_code=None)
         self.run.log(f"resumed at epoch {self.training.epoch + 1}, batch {self.training.batch + 1}")
         restore_rng(rng)  # last: building the parts has drawn numbers
+
+    def _begin_again(self, folder: Path) -> None:
+        """Starts a run at its first epoch that was killed before it had saved anything."""
+        unfinished = self.run.summary["status"] in ("running", "interrupted")
+        if not unfinished or len(read_metrics(self.run.path)) > 1:  # the first epoch is written before it is saved
+            raise CheckpointError(f"{folder}: holds no checkpoint; the run has to be repeated")
+        self.run.cut_metrics(0)
+        self.run.update_summary(status="running", error=None, exit_code=None)
+        self.run.log("resumed at epoch 1: the run had saved nothing yet")
 
     def _load_state_dict(self, state: dict[str, Any], folder: Path) -> None:
         self._refuse_others(state, folder)

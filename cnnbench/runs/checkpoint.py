@@ -9,7 +9,7 @@ import io
 import itertools
 import json
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -37,15 +37,21 @@ def save_checkpoint(folder: Path, step: int, state: Mapping[str, Any], *, is_bes
     torch.save({"format": FORMAT, **state}, buffer)
     content = buffer.getvalue()
     previous = read_manifest(folder)
+    if not (folder / MANIFEST).exists():  # from now on a checkpoint without a manifest is one whose manifest was lost
+        _write_manifest(folder, [])
     name = _new_name(step, {old["file"] for old in previous})
     entry = {"file": name, "step": step, "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
     entries = [{**old, "best": old["best"] and not is_best} for old in previous]
     entries.append({**entry, "best": is_best})
     kept = [old for old in entries if old["best"] or old in entries[-KEPT:]]
     write_atomically(folder / name, content)
-    manifest = json.dumps({"format": FORMAT, "checkpoints": kept}, indent=2) + "\n"
-    write_atomically(folder / MANIFEST, manifest.encode())
+    _write_manifest(folder, kept)
     drop_strangers(folder)
+
+
+def _write_manifest(folder: Path, entries: Sequence[Mapping[str, Any]]) -> None:
+    manifest = json.dumps({"format": FORMAT, "checkpoints": entries}, indent=2) + "\n"
+    write_atomically(folder / MANIFEST, manifest.encode())
 
 
 def _new_name(step: int, taken: Collection[str]) -> str:
@@ -59,7 +65,11 @@ def _new_name(step: int, taken: Collection[str]) -> str:
 
 
 def drop_strangers(folder: Path) -> None:
-    """Deletes temporaries and checkpoints that manifest.json does not name; call it only under the run's lock."""
+    """Deletes temporaries and checkpoints that manifest.json does not name; call it only under the run's lock.
+
+    Raises:
+        CheckpointError: manifest.json is damaged or missing; nothing is then deleted.
+    """
     known = {entry["file"] for entry in read_manifest(folder)}
     with disk_errors(folder):
         for path in folder.iterdir():
@@ -68,10 +78,10 @@ def drop_strangers(folder: Path) -> None:
 
 
 def read_manifest(folder: Path) -> list[dict[str, Any]]:
-    """The entries of manifest.json, oldest first; none where there is no manifest.
+    """The entries of manifest.json, oldest first; none where nothing was ever saved.
 
     Raises:
-        CheckpointError: it is damaged or of a newer format.
+        CheckpointError: it is damaged, of a newer format, or missing beside checkpoints.
     """
     path = folder / MANIFEST
     try:
@@ -88,6 +98,7 @@ def read_manifest(folder: Path) -> list[dict[str, Any]]:
         ]
         version = int(manifest["format"])
     except FileNotFoundError:
+        _refuse_orphans(folder)
         return []
     except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise CheckpointError(f"{path}: cannot be read ({error}); the run has to be repeated") from None
@@ -96,6 +107,16 @@ def read_manifest(folder: Path) -> list[dict[str, Any]]:
     if not all(NAME.fullmatch(entry["file"]) for entry in entries):
         raise CheckpointError(f"{path}: names a file that is no checkpoint; the run has to be repeated")
     return entries
+
+
+def _refuse_orphans(folder: Path) -> None:
+    with disk_errors(folder):
+        orphans = sorted(path.name for path in folder.iterdir() if NAME.fullmatch(path.name)) if folder.exists() else []
+    if orphans:
+        raise CheckpointError(
+            f"{folder / MANIFEST}: is missing, and without its hashes {', '.join(orphans)} cannot be trusted; "
+            "put it back, or repeat the run"
+        )
 
 
 def load_checkpoint(folder: Path, *, best: bool = False) -> dict[str, Any]:

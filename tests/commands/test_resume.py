@@ -6,6 +6,7 @@ import pytest
 import torch
 from tiny import metrics, summary
 
+from cnnbench import experiment
 from cnnbench.recorder import Recorder
 from cnnbench.runs.checkpoint import save_checkpoint
 
@@ -116,6 +117,41 @@ def test_a_run_that_never_saved_says_that_it_has_to_be_repeated(train, cnnbench,
     exit_code, _, err = cnnbench("resume", path)
     assert exit_code == 65
     assert err.endswith("holds no checkpoint; the run has to be repeated\n")
+
+
+def test_without_its_manifest_a_run_is_not_resumed_and_keeps_its_checkpoints(train, cnnbench, interrupt):
+    interrupt(BATCHES + 2)
+    path = train("run", exit_code=130)
+    (path / "checkpoints" / "manifest.json").unlink()
+    before = sorted((path / "checkpoints").iterdir())
+    exit_code, _, err = cnnbench("resume", path)
+    assert exit_code == 65
+    assert err.startswith(f"error: {path / 'checkpoints' / 'manifest.json'}: is missing")
+    assert sorted((path / "checkpoints").iterdir()) == before
+
+
+@pytest.mark.parametrize("moment", ["choose_device", "make_training", "save"])
+def test_a_run_that_was_killed_before_its_first_checkpoint_starts_again(train, cnnbench, monkeypatch, moment):
+    straight = train("straight", *EVERYTHING)
+    target = Recorder if moment == "save" else experiment
+    monkeypatch.setattr(target, moment, lambda *_, **__: _crash())
+    killed = train("killed", *EVERYTHING, exit_code=1)
+    monkeypatch.undo()
+    document = summary(killed)  # kill -9 lets nobody write how the run ended
+    (killed / "summary.json").write_text(json.dumps(document | {"status": "running", "exit_code": None, "error": None}))
+    assert cnnbench("resume", killed)[0] == 0
+    assert metrics(killed) == metrics(straight)
+    assert summary(killed)["weights_sha256"] == summary(straight)["weights_sha256"]
+
+
+def test_a_run_whose_checkpoints_are_gone_is_not_begun_again(train, cnnbench, interrupt):
+    interrupt(2 * BATCHES + 2)
+    path = train("run", exit_code=130)
+    for file in (path / "checkpoints").iterdir():
+        file.unlink()
+    before = (path / "metrics.jsonl").read_bytes()
+    assert cnnbench("resume", path)[0] == 65
+    assert (path / "metrics.jsonl").read_bytes() == before
 
 
 @pytest.mark.parametrize(

@@ -234,6 +234,33 @@ def test_a_damaged_or_newer_manifest_is_refused_and_no_checkpoint_deleted(tmp_pa
     assert files(tmp_path) == ["ckpt-00000001.pt"]
 
 
+def test_without_its_manifest_no_checkpoint_is_used_or_deleted(tmp_path):
+    save(tmp_path, 1)
+    save(tmp_path, 2)
+    (tmp_path / "manifest.json").unlink()
+    for use in (load_checkpoint, drop_strangers, lambda folder: save(folder, 3)):
+        with pytest.raises(CheckpointError, match=r"manifest\.json: is missing, .* ckpt-0+1\.pt, ckpt-0+2\.pt"):
+            use(tmp_path)
+    assert files(tmp_path) == ["ckpt-00000001.pt", "ckpt-00000002.pt"]
+
+
+def test_a_first_checkpoint_that_its_manifest_never_named_is_a_leftover(tmp_path, monkeypatch):
+    real, manifests = checkpoint.write_atomically, []
+
+    def killed_at_the_second_manifest(path, content):
+        manifests.extend([path] if path.name == "manifest.json" else [])
+        if len(manifests) == 2:
+            raise DiskError("killed")
+        real(path, content)
+
+    monkeypatch.setattr(checkpoint, "write_atomically", killed_at_the_second_manifest)
+    with pytest.raises(DiskError):
+        save(tmp_path, 1)
+    assert files(tmp_path) == ["ckpt-00000001.pt"]
+    drop_strangers(tmp_path)
+    assert (files(tmp_path), read_manifest(tmp_path)) == ([], [])
+
+
 WRONG_STATES = {
     "shape": ({"3.bias": torch.zeros(4)}, r"3\.bias is \(4,\) torch.float32 against \(3,\) torch.float32"),
     "dtype": ({"3.bias": torch.zeros(3, dtype=torch.float64)}, "3.bias is .*float64 against .*float32"),
