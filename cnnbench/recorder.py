@@ -6,39 +6,20 @@ from shlex import quote
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from cnnbench.console import TrainingProgress, note
+from cnnbench.console import TrainingProgress
 from cnnbench.data import Splits
 from cnnbench.data.batches import TrainBatches
 from cnnbench.errors import CheckpointError
 from cnnbench.loop import Metrics, Training, check_finite
-from cnnbench.runs.checkpoint import (
-    drop_strangers,
-    foreign_refused,
-    load_checkpoint,
-    load_weights,
-    read_manifest,
-    save_checkpoint,
-)
+from cnnbench.runs.checkpoint import drop_strangers, load_checkpoint, load_weights, read_manifest, save_checkpoint
 from cnnbench.runs.folder import RunFolder
+from cnnbench.runs.format import METRICS
 from cnnbench.runs.read import read_metrics
 from cnnbench.runs.signals import StopSignals
+from cnnbench.training_state import evaluation_weights, refuse_position, restore_rng, restore_training, training_state
 
 SECONDS_BETWEEN_LOOKS = 1.0  # how often the loop waits for the device to show the loss
-POSITION = (
-    "epoch",
-    "batch",
-    "step",
-    "skipped_steps",
-    "epoch_seconds",
-    "train_seconds",
-    "best_epoch",
-    "best_val_accuracy",
-    "best_val_loss",
-    "time_to_target",
-    "stopped",
-)
 
 
 class Recorder:
@@ -118,21 +99,9 @@ class Recorder:
 
     def state_dict(self) -> dict[str, Any]:
         """All that resuming, evaluating and predicting need; loadable with `weights_only=True`."""
-        training = self.training
-        evaluated = training.evaluation_model()
-        return {
-            "versions": {"torch": str(torch.__version__)},
-            "position": {name: getattr(training, name) for name in POSITION},
-            "metrics_bytes": self.run.metrics_length(),
-            "model": training.model.state_dict(),
-            "averaged": None if evaluated is training.model else evaluated.state_dict(),
-            "optimizer": {"class": type(training.optimizer).__name__, "state": training.optimizer.state_dict()},
-            "callbacks": {name: callback.state_dict() for name, callback in training.callbacks.items()},
-            "scaler": training.device.state_dict(),
-            "sums": training.sums.state_dict(),
-            "rng": rng_state(),
+        return training_state(self.training) | {
+            "metrics": {"bytes": self.run.metrics_length(), "sha256": self.run.metrics_sha256()},
             "config_hash": self.run.summary["config_hash"],
-            "bits": bits_depend_on(training),
             "data": self.data_facts,
         }
 
@@ -140,22 +109,20 @@ class Recorder:
         """Puts the training where the newest whole checkpoint left it, and metrics.jsonl with it.
 
         Raises:
-            CheckpointError: there is none although the run has saved, or it belongs to another config, optimizer or
-                data.
+            CheckpointError: there is none although the run has saved, it belongs to another config, optimizer or
+                data, or something in it is not as this run saves it.
         """
         folder = self.run.checkpoints
         drop_strangers(folder)
         if not read_manifest(folder):
             self._begin_again(folder)
             return
-        state = load_checkpoint(folder)
-        with foreign_refused(folder):
-            self._load_state_dict(state, folder)
-            length, rng = state["metrics_bytes"], state["rng"]
-        self.run.cut_metrics(length)
+        state, steps = load_checkpoint(folder), self.batches.steps_per_epoch
+        restore_training(self.training, state, self.state_dict(), folder, epochs=self.epochs, steps=steps)
+        restore_rng(state["rng"], folder)  # last: building the parts has drawn numbers
+        self._cut_metrics(state["metrics"], folder)
         self.run.update_summary(status="running", error=None, exit_code=None)
         self.run.log(f"resumed at epoch {self.training.epoch + 1}, batch {self.training.batch + 1}")
-        restore_rng(rng)  # last: building the parts has drawn numbers
 
     def _begin_again(self, folder: Path) -> None:
         """Starts a run at its first epoch that was killed before it had saved anything."""
@@ -166,36 +133,14 @@ class Recorder:
         self.run.update_summary(status="running", error=None, exit_code=None)
         self.run.log("resumed at epoch 1: the run had saved nothing yet")
 
-    def _load_state_dict(self, state: dict[str, Any], folder: Path) -> None:
-        self._refuse_others(state, folder)
-        training = self.training
-        load_weights(training.model, state["model"], folder)
-        training.optimizer.load_state_dict(state["optimizer"]["state"])
-        for name, callback in training.callbacks.items():
-            callback.load_state_dict(state["callbacks"][name])
-        training.device.load_state_dict(state["scaler"])
-        training.sums.load_state_dict(state["sums"])
-        for name in POSITION:
-            setattr(training, name, state["position"][name])
-
-    def _refuse_others(self, state: dict[str, Any], folder: Path) -> None:
-        ours = {
-            "config": self.run.summary["config_hash"],
-            "optimizer": type(self.training.optimizer).__name__,
-            "data": self.data_facts["fingerprint"],
-        }
-        theirs = {
-            "config": state["config_hash"],
-            "optimizer": state["optimizer"]["class"],
-            "data": state["data"]["fingerprint"],
-        }
-        for what, value in ours.items():
-            if theirs[what] != value:
-                raise CheckpointError(f"{folder}: was saved with another {what} ({theirs[what]}, now {value})")
-        now = bits_depend_on(self.training)
-        changed = [f"{name} {was} -> {now[name]}" for name, was in state["bits"].items() if was != now[name]]
-        if changed:
-            note(f"{', '.join(changed)}: the run goes on, but not bit for bit as it would have")
+    def _cut_metrics(self, seen: dict[str, Any], folder: Path) -> None:
+        """Cuts metrics.jsonl back to what the checkpoint has seen of it."""
+        if self.run.metrics_sha256(seen["bytes"]) != seen["sha256"]:
+            raise CheckpointError(
+                f"{self.run.path / METRICS}: does not hold the {self.training.epoch} epochs that {folder} has seen; "
+                "put the file back, or repeat the run"
+            )
+        self.run.cut_metrics(seen["bytes"])
 
     def load_selected(self, select: str) -> tuple[int, torch.nn.Module]:
         """The epoch whose weights are to be tested, and the model that has them."""
@@ -203,39 +148,11 @@ class Recorder:
         model = training.evaluation_model()
         if select == "last" or training.best_epoch in (None, training.epoch):
             return training.epoch, model
-        state = load_checkpoint(self.run.checkpoints, best=True)
-        load_weights(model, evaluation_weights(state), self.run.checkpoints)
+        folder, steps = self.run.checkpoints, self.batches.steps_per_epoch
+        state = load_checkpoint(folder, best=True)
+        refuse_position(state.get("position"), folder, epochs=self.epochs, steps=steps)
+        load_weights(model, evaluation_weights(state, folder), folder)
         return state["position"]["epoch"], model
-
-
-def evaluation_weights(state: dict[str, Any]) -> dict[str, Tensor]:
-    """The weights that were validated: the average where a callback makes one."""
-    return state["averaged"] or state["model"]
-
-
-def bits_depend_on(training: Training) -> dict[str, str]:
-    """What has to be the same for a resumed run to have the same bits."""
-    device = training.device
-    return {
-        "torch": str(torch.__version__),
-        "device": device.torch_device.type,
-        "precision": device.precision,
-        "memory_format": device.memory_format,
-        "threads": str(device.threads),
-    }
-
-
-def rng_state() -> dict[str, Tensor]:
-    """The state of torch's generators of the CPU and, where there is one, the GPU."""
-    state = {"cpu": torch.get_rng_state()}
-    return state | ({"cuda": torch.cuda.get_rng_state()} if torch.cuda.is_available() else {})
-
-
-def restore_rng(state: dict[str, Tensor]) -> None:
-    """Takes back what `rng_state` gave."""
-    torch.set_rng_state(state["cpu"])
-    if "cuda" in state and torch.cuda.is_available():
-        torch.cuda.set_rng_state(state["cuda"])
 
 
 def epoch_parts(metrics: Metrics, epochs: int) -> list[str]:

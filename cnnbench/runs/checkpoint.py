@@ -5,12 +5,10 @@ bit, so the hash is compared first; loading is always `weights_only=True`.
 """
 
 import hashlib
-import io
 import itertools
 import json
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +18,8 @@ from torch import Tensor, nn
 from cnnbench.console import note
 from cnnbench.disk import disk_errors, write_atomically
 from cnnbench.errors import CheckpointError
+from cnnbench.runs.alike import refuse_unlike
+from cnnbench.runs.archive import pack, unpack
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -33,9 +33,7 @@ def save_checkpoint(folder: Path, step: int, state: Mapping[str, Any], *, is_bes
     Raises:
         DiskError: earlier checkpoints are then untouched.
     """
-    buffer = io.BytesIO()
-    torch.save({"format": FORMAT, **state}, buffer)
-    content = buffer.getvalue()
+    content = pack({"format": FORMAT, **state})
     previous = read_manifest(folder)
     if not (folder / MANIFEST).exists():  # from now on a checkpoint without a manifest is one whose manifest was lost
         _write_manifest(folder, [])
@@ -122,7 +120,7 @@ def _refuse_orphans(folder: Path) -> None:
 def load_checkpoint(folder: Path, *, best: bool = False) -> dict[str, Any]:
     """The newest checkpoint that is whole, or with `best` the one marked as the best; on the CPU.
 
-    A damaged one is passed over with a note.
+    A damaged one is passed over with a note; one that is as it was written but no checkpoint is not.
 
     Raises:
         CheckpointError: none is left.
@@ -134,17 +132,18 @@ def load_checkpoint(folder: Path, *, best: bool = False) -> dict[str, Any]:
     problems: list[str] = []
     for entry in order:
         try:
-            state = _load_entry(folder, entry)
+            content = _whole_content(folder, entry)
         except CheckpointError as error:
             problems += error.findings
             continue
+        state = _unpacked(folder / entry["file"], content)
         for problem in problems:
             note(f"{problem}; using {entry['file']} (step {entry['step']}) instead")
         return state
     raise CheckpointError(*problems or [f"{folder}: holds no checkpoint; the run has to be repeated"])
 
 
-def _load_entry(folder: Path, entry: Mapping[str, Any]) -> dict[str, Any]:
+def _whole_content(folder: Path, entry: Mapping[str, Any]) -> bytes:
     path = folder / entry["file"]
     try:
         size = path.stat().st_size
@@ -155,50 +154,27 @@ def _load_entry(folder: Path, entry: Mapping[str, Any]) -> dict[str, Any]:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from None
     if hashlib.sha256(content).hexdigest() != entry["sha256"]:
         raise CheckpointError(f"{path}: is damaged (its SHA-256 is not the one written)")
+    return content
+
+
+def _unpacked(path: Path, content: bytes) -> dict[str, Any]:
     try:
-        state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many kinds; none may lead to unsafe loading
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise CheckpointError(f"{path}: is not a checkpoint ({reason[:120]})") from None
-    if not isinstance(state, dict) or not isinstance(state.get("format"), int) or state["format"] > FORMAT:
+        state = unpack(content)
+    except ValueError as error:
+        raise CheckpointError(f"{path}: is not a checkpoint ({error}); the run has to be repeated") from None
+    if not isinstance(state, dict) or type(state.get("format")) is not int or state["format"] > FORMAT:
         raise CheckpointError(f"{path}: is not a checkpoint of this version of cnnbench")
     return state
 
 
-@contextmanager
-def foreign_refused(folder: Path) -> Iterator[None]:
-    """Turns what using a checkpoint of another make runs into (a missing key, a wrong kind) into a CheckpointError."""
-    try:
-        yield
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise CheckpointError(f"{folder}: is not a checkpoint of cnnbench ({type(error).__name__}: {error})") from error
-
-
-def load_weights(model: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
+def load_weights(model: nn.Module, state: Any, path: Path) -> None:
     """Loads `state` into `model` after comparing names, shapes and types.
 
     Raises:
         CheckpointError: naming the first difference; the model is then unchanged.
     """
-    expected = model.state_dict()
-    for name in [*expected, *state]:
-        ours, theirs = expected.get(name), state.get(name)
-        if ours is None or theirs is None:
-            where = "the model" if ours is None else "the checkpoint"
-            raise CheckpointError(f"{path}: {name} is missing in {where}; the run belongs to another model")
-        if not _is_dense(theirs):
-            raise CheckpointError(f"{path}: {name} is not a dense tensor; the checkpoint is not cnnbench's")
-        if (theirs.shape, theirs.dtype) != (ours.shape, ours.dtype):
-            sides = f"{tuple(theirs.shape)} {theirs.dtype} against {tuple(ours.shape)} {ours.dtype}"
-            raise CheckpointError(f"{path}: {name} is {sides} in the model; the run belongs to another model")
-    model.load_state_dict(dict(state))
-
-
-def _is_dense(value: Any) -> bool:
-    """Whether every element has memory of its own: a stride of 0 can claim terabytes from one number."""
-    if not isinstance(value, Tensor) or value.layout != torch.strided:
-        return False
-    return all(stride > 0 or size <= 1 for stride, size in zip(value.stride(), value.shape, strict=True))
+    refuse_unlike(state, dict(model.state_dict()), "", path)
+    model.load_state_dict(state)
 
 
 def weights_sha256(state: Mapping[str, Tensor]) -> str:

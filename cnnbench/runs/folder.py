@@ -2,6 +2,7 @@
 
 import errno
 import fcntl
+import hashlib
 import json
 import os
 import traceback
@@ -136,6 +137,15 @@ class RunFolder:
         """The bytes metrics.jsonl has now."""
         path = self.path / METRICS
         return path.stat().st_size if path.exists() else 0
+
+    def metrics_sha256(self, length: int | None = None) -> str | None:
+        """SHA-256 of the first `length` bytes of metrics.jsonl, by default of all; None where it has fewer."""
+        path = self.path / METRICS
+        with disk_errors(path):
+            content = path.read_bytes() if path.exists() else b""
+        if length is not None and length > len(content):
+            return None
+        return hashlib.sha256(content[:length]).hexdigest()
 
     @staticmethod
     def _append(path: Path, content: bytes) -> None:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,11 +11,13 @@ from cnnbench.assemble import make_model, recorded_device
 from cnnbench.config.run_config import RunConfig
 from cnnbench.data.batches import Normalize
 from cnnbench.device import Device
+from cnnbench.errors import CnnbenchError
 from cnnbench.inference import logits_over_views, prepared
-from cnnbench.recorder import evaluation_weights
-from cnnbench.runs.checkpoint import foreign_refused, load_checkpoint, load_weights
+from cnnbench.runs.alike import refuse_unlike
+from cnnbench.runs.checkpoint import load_checkpoint, load_weights
 from cnnbench.runs.format import CHECKPOINTS
 from cnnbench.runs.read import load_config, read_summary
+from cnnbench.training_state import evaluation_facts, evaluation_weights
 
 
 @dataclass(frozen=True)
@@ -46,14 +49,31 @@ def load_trained(run: Path) -> TrainedModel:
     config = load_config(run)
     folder = run / CHECKPOINTS
     state = load_checkpoint(folder, best=config.select == "best")
-    with foreign_refused(folder):
-        facts = state["data"]
-        channels, height, width = (int(size) for size in facts["image_shape"])
-        class_names = tuple(str(name) for name in facts["class_names"])
-        mean, std = torch.tensor(facts["mean"]), torch.tensor(facts["std"])
-        weights = evaluation_weights(state)
+    facts, weights = evaluation_facts(state, folder), evaluation_weights(state, folder)
+    channels, height, width = facts["image_shape"]
+    class_names = tuple(facts["class_names"])
+    mean, std = torch.tensor(facts["mean"]), torch.tensor(facts["std"])
     device = recorded_device(config, read_summary(run))
     image_shape = (channels, height, width)
+    refuse_giants(config, image_shape, len(class_names), weights, folder)
     model = make_model(config, image_shape, len(class_names))
     load_weights(model, weights, folder)
     return TrainedModel(config, prepared(model, device), device, Normalize(mean, std, device), image_shape, class_names)
+
+
+def refuse_giants(
+    config: RunConfig, image_shape: tuple[int, int, int], num_classes: int, weights: Any, folder: Path
+) -> None:
+    """Compares the weights with a model that takes no memory: the image shape in a checkpoint can ask for terabytes.
+
+    Raises:
+        CheckpointError: they are not those of the model.
+    """
+    try:
+        with torch.device("meta"):
+            model = make_model(config, image_shape, num_classes)
+    except CnnbenchError:
+        raise
+    except Exception:  # a model from elsewhere may need numbers to build itself; it is built at once
+        return
+    refuse_unlike(weights, dict(model.state_dict()), "", folder)

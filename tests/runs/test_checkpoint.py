@@ -1,7 +1,9 @@
 import hashlib
+import io
 import json
 import os
 import pickle
+import zipfile
 
 import pytest
 import torch
@@ -196,6 +198,38 @@ def test_a_pickle_that_runs_code_is_refused_and_does_not_run(tmp_path, write):
     assert not (tmp_path / "canary").exists()
 
 
+def archive(pickled, compression=zipfile.ZIP_STORED, **members):
+    """A file as torch writes it, of these bytes."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", compression) as file:
+        for name, content in ({"data.pkl": pickled, "version": b"3\n", "byteorder": b"little"} | members).items():
+            file.writestr(f"archive/{name}", content)
+    return buffer.getvalue()
+
+
+BOMBS = {
+    "bytearray": archive(b"\x80\x02cbuiltins\nbytearray\nJ\xff\xff\xff\x7f\x85R."),  # 2 GiB from 20 bytes
+    "set": archive(b"\x80\x02cbuiltins\nset\n]\x85R."),
+    "packed": archive(pickle.dumps({"format": 1}, protocol=2), zipfile.ZIP_DEFLATED, data=bytes(10**7)),
+    "by name on the stack": archive(b"\x80\x04\x8c\x02os\x8c\x06system\x93\x8c\x02id\x85R."),
+    "unfinished": archive(b"\x80\x02("),
+    "no end": archive(b""),
+}
+
+
+@pytest.mark.parametrize("content", BOMBS.values(), ids=BOMBS)
+def test_what_would_take_more_memory_than_the_file_is_not_unpacked(tmp_path, content):
+    save(tmp_path, 1)
+    manifest = read_manifest(tmp_path)
+    forge(tmp_path, content)
+    forged = json.loads((tmp_path / "manifest.json").read_text())
+    forged["checkpoints"] = [*manifest, *forged["checkpoints"]]
+    (tmp_path / "manifest.json").write_text(json.dumps(forged))
+    with pytest.raises(CheckpointError, match="is not a checkpoint") as caught:  # and the older one is not used instead
+        load_checkpoint(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize("content", [b"", b"\x80", b"garbage" * 99, b"PK\x03\x04" + b"\0" * 60])
 def test_bytes_that_are_no_checkpoint_are_refused_in_one_line(tmp_path, content):
     forge(tmp_path, content)
@@ -264,10 +298,12 @@ def test_a_first_checkpoint_that_its_manifest_never_named_is_a_leftover(tmp_path
 WRONG_STATES = {
     "shape": ({"3.bias": torch.zeros(4)}, r"3\.bias is \(4,\) torch.float32 against \(3,\) torch.float32"),
     "dtype": ({"3.bias": torch.zeros(3, dtype=torch.float64)}, "3.bias is .*float64 against .*float32"),
-    "unknown": ({"4.bias": torch.zeros(3)}, "4.bias is missing in the model"),
-    "missing": ({"1.running_var": None}, "1.running_var is missing in the checkpoint"),
+    "unknown": ({"4.bias": torch.zeros(3)}, "4.bias is unknown here"),
+    "missing": ({"1.running_var": None}, "1.running_var is missing; this run did not save it"),
     "stride 0": ({"3.weight": torch.zeros(1).expand(3, 4)}, "3.weight is not a dense tensor"),
     "sparse": ({"3.weight": torch.zeros(3, 4).to_sparse()}, "3.weight is not a dense tensor"),
+    "nan": ({"3.bias": torch.tensor([0.0, float("nan"), 0.0])}, "3.bias is not finite"),
+    "meta": ({"3.bias": torch.zeros(3, device="meta")}, "3.bias is not a dense tensor"),
     "no tensor": ({"3.bias": [0.0, 0.0, 0.0]}, "3.bias is not a dense tensor"),
 }
 
