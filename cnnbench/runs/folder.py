@@ -123,8 +123,8 @@ class RunFolder:
         self._append(self.path / LOG, f"{stamp} {line}\n".encode("utf-8", "backslashreplace"))
 
     def append_metrics(self, line: Mapping[str, Any]) -> None:
-        """Appends one epoch to metrics.jsonl in one write."""
-        self._append(self.path / METRICS, (to_json(line) + "\n").encode())
+        """Appends one epoch to metrics.jsonl in one write; the disk has it before a checkpoint counts it."""
+        self._append(self.path / METRICS, (to_json(line) + "\n").encode(), sync=True)
 
     def cut_metrics(self, length: int) -> None:
         """Cuts metrics.jsonl back to `length` bytes: what a checkpoint has seen."""
@@ -148,12 +148,14 @@ class RunFolder:
         return hashlib.sha256(content[:length]).hexdigest()
 
     @staticmethod
-    def _append(path: Path, content: bytes) -> None:
+    def _append(path: Path, content: bytes, *, sync: bool = False) -> None:
         with disk_errors(path):
             descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o644)
             try:
                 if os.write(descriptor, content) < len(content):  # what a filling disk does before it fails
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                if sync:
+                    os.fsync(descriptor)
             finally:
                 os.close(descriptor)
 

@@ -9,6 +9,7 @@ import yaml
 from cnnbench.config.run_config import RunConfig, check_config
 from cnnbench.errors import DataError
 from cnnbench.runs.format import CONFIG, FORMAT, METRICS, SUMMARY
+from cnnbench.runs.identity import config_hash
 
 MAX_CONFIG_BYTES, MAX_CONFIG_DEPTH = 1_000_000, 32
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # in C, ten times as fast, where PyYAML was built with it
@@ -101,10 +102,13 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 
 
 def load_config(run: Path) -> RunConfig:
-    """The checked config of a run folder.
+    """The checked config of a run folder, as the run was started with.
 
     Raises:
-        DataError: config.yaml is missing or not readable.
+        DataError: config.yaml is missing, not readable, or was changed since.
         ConfigError: this version of cnnbench does not accept it.
     """
-    return check_config(read_config(run))
+    config, summary = check_config(read_config(run)), read_summary(run)
+    if config_hash(config.as_dict()) != summary.get("config_hash"):
+        raise DataError(f"{run / CONFIG}: was changed after the run had started; put it back, or train anew with it")
+    return config

@@ -150,3 +150,47 @@ def test_a_run_whose_checkpoints_are_gone_is_not_begun_again(train, cnnbench, in
     before = (path / "metrics.jsonl").read_bytes()
     assert cnnbench("resume", path)[0] == 65
     assert (path / "metrics.jsonl").read_bytes() == before
+
+
+@pytest.mark.parametrize("verb", ["resume", "evaluate", "predict"])
+def test_a_config_that_was_changed_after_the_start_is_refused(train, cnnbench, interrupt, verb):
+    interrupt(BATCHES + 2)
+    path = train("run", exit_code=130)
+    config = path / "config.yaml"
+    config.write_text(config.read_text().replace("epochs: 3", "epochs: 4"))
+    exit_code, _, err = cnnbench(verb, path, *(["image.png"] if verb == "predict" else []))
+    assert exit_code == 65
+    assert err == f"error: {config}: was changed after the run had started; put it back, or train anew with it\n"
+
+
+CHANGED_METRICS = {
+    "shorter": lambda content: content[:-5],
+    "none": lambda content: b"",
+    "another number": lambda content: content.replace(b'"epoch": 1', b'"epoch": 7'),
+}
+
+
+@pytest.mark.parametrize("change", CHANGED_METRICS.values(), ids=CHANGED_METRICS)
+def test_metrics_that_are_not_those_the_checkpoint_has_seen_are_refused(train, cnnbench, interrupt, change):
+    interrupt(2 * BATCHES + 2)
+    path = train("run", exit_code=130)
+    file = path / "metrics.jsonl"
+    changed = change(file.read_bytes())
+    file.write_bytes(changed)
+    exit_code, _, err = cnnbench("resume", path)
+    assert exit_code == 65
+    assert err.startswith(f"error: {file}: does not hold the 2 epochs that ")
+    assert file.read_bytes() == changed
+
+
+def test_metrics_are_on_the_disk_before_the_checkpoint_that_counts_them(train, monkeypatch):
+    synced, fsync, save = [], os.fsync, Recorder.save
+
+    def noting(descriptor):
+        synced.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noting)
+    monkeypatch.setattr(Recorder, "save", lambda self, is_best: (synced.append("save"), save(self, is_best=is_best)))
+    path = train("run", "epochs=1")
+    assert synced.index(str(path / "metrics.jsonl")) < synced.index("save")
