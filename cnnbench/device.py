@@ -18,6 +18,7 @@ Precision = Literal["fp32", "tf32", "bf16", "fp16"]
 MemoryFormat = Literal["contiguous", "channels_last"]
 Compile = bool | Literal["reduce-overhead"]  # torch's word for replaying kernels as a CUDA graph
 Backward = Callable[[Tensor], None]
+INSTRUCTION_SETS = ("avx2", "avx512_f", "avx512_bf16", "avx512_vnni", "amx_bf16", "amx_int8", "asimd", "sve")
 TORCH_THREADS = torch.get_num_threads()  # before a run of this process has set another number
 
 
@@ -33,12 +34,11 @@ class Device:
 
     def __post_init__(self) -> None:
         self._scaler = torch.amp.GradScaler(self.torch_device.type, enabled=self.precision == "fp16")
-        if self.torch_device.type == "cpu":
-            keep_freed_memory()
-        self.activate()
 
     def activate(self) -> None:
-        """Makes this policy the process's; needed again only where policies take turns."""
+        """Makes this policy the process's: before the device is used, and again where policies take turns."""
+        if self.torch_device.type == "cpu":
+            keep_freed_memory()
         torch.set_num_threads(self.threads)
         torch.set_deterministic_debug_mode("warn")  # use_deterministic_algorithms would import the compiler: 1 s
         # a debugging aid that costs a write per tensor
@@ -169,6 +169,19 @@ def computes_in(precision: str, kind: str) -> bool:
     if kind == "cuda" and precision == "tf32":
         return torch.cuda.get_device_capability() >= (8, 0)
     return precision == "fp16"
+
+
+def describe_compute() -> dict[str, Any]:
+    """torch, its threads, the processor's instruction sets, and the GPU."""
+    capabilities = torch.cpu.get_capabilities()
+    return {
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+        "instruction_sets": [name for name in INSTRUCTION_SETS if capabilities.get(name)],
+        "bf16_in_hardware": computes_in("bf16", "cpu"),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "mps": torch.mps.is_available(),
+    }
 
 
 def make_device(

@@ -70,4 +70,9 @@ class Interrupted(CnnbenchError):
 
     def __init__(self, signal_number: int, *findings: str) -> None:
         super().__init__(*findings)
+        self.signal_number = signal_number
         self.exit_code = 128 + signal_number
+
+    def __reduce__(self) -> tuple[type, tuple[object, ...]]:
+        """Lets it come back from the process of a launcher's worker."""
+        return type(self), (self.signal_number, *self.findings)

@@ -51,6 +51,7 @@ def run_experiment(
     """
     started, load = time.monotonic(), LoadMeter()
     device = configured_device(config)
+    device.activate()
     source = find_data(config.data)
     with out_of_memory_named(config.batch_size):
         model, description = rehearse(config, source, model)
@@ -62,6 +63,7 @@ def run_experiment(
         report_skipped(run, splits.skipped)
         chosen = resume and run.summary["device"] is not None  # a run may have been killed before its device was chosen
         device = recorded_device(config, run.summary) if chosen else choose_device(run, config, splits, model, load)
+        device.activate()
         batches = make_batches(config, splits, device)
         training = make_training(config, model, batches, splits.num_classes, device)
         validation = evaluation_batches(splits.val, config, batches.normalize, device)

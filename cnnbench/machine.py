@@ -9,11 +9,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from cnnbench import __version__
+
 
 def describe_environment(command: str) -> dict[str, Any]:
-    """Where and how the run was started: python, machine, load, git commit, command line."""
+    """Where and how a run was started: versions, machine, load, git commit, command line."""
     commit, dirty = _git_state()
     return {
+        "version": __version__,
         "python": platform.python_version(),
         "platform": platform.platform(),
         "hostname": socket.gethostname(),
@@ -24,6 +27,17 @@ def describe_environment(command: str) -> dict[str, Any]:
         "git_dirty": dirty,
         "command": command,
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def describe_machine() -> dict[str, Any]:
+    """Python, processor, memory and load."""
+    return {
+        "python": platform.python_version(),
+        "cpu": cpu_name(),
+        "cores": os.cpu_count(),
+        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        "load_average": round(os.getloadavg()[0], 2),
     }
 
 
@@ -46,7 +60,7 @@ def _git_state() -> tuple[str | None, bool | None]:
         return subprocess.run(command, capture_output=True, text=True, timeout=5, check=True).stdout.strip()
 
     try:
-        if not Path(git("rev-parse", "--show-toplevel"), "cnnbench", "runs.py").samefile(__file__):
+        if not Path(git("rev-parse", "--show-toplevel"), "cnnbench", "machine.py").samefile(__file__):
             return None, None
         return git("rev-parse", "HEAD"), bool(git("status", "--porcelain"))
     except (OSError, subprocess.SubprocessError):

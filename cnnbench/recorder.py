@@ -37,7 +37,7 @@ class Recorder:
             "std": splits.std.tolist(),
             "class_names": list(splits.class_names),
             "image_shape": list(splits.image_shape),
-            "fingerprint": splits.fingerprint,
+            "fingerprint": splits.content["train"].order,
         }
         self.epochs = epochs
         self.signals = StopSignals()

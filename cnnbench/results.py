@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from cnnbench.loop import Training
-from cnnbench.runs.checkpoint import weights_sha256
 from cnnbench.runs.folder import RunFolder
+from cnnbench.runs.identity import weights_sha256
 from cnnbench.runs.read import read_metrics
 
 

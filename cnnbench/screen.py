@@ -5,7 +5,7 @@ from typing import Any
 
 from cnnbench.config.run_config import RunConfig
 from cnnbench.config.settings import spell
-from cnnbench.config.tables import LIST_GROUPS, TABLES
+from cnnbench.config.tables import GROUPS, LIST_GROUPS
 from cnnbench.console import say, show_table
 from cnnbench.data import Source
 from cnnbench.data.images import spell_shape
@@ -15,7 +15,7 @@ from cnnbench.models.describe import Description
 
 def introduce(config: RunConfig, source: Source, description: Description) -> None:
     """Shows every choice with its settings, then the model's size."""
-    rows = [(group, choice_line(group, getattr(config, group))) for group in TABLES]
+    rows = [(group, choice_line(group, getattr(config, group))) for group in GROUPS]
     rows.append(("run", f"seed={config.seed} epochs={config.epochs} batch_size={config.batch_size}"))
     rows.append(("images", f"{spell_shape(source.image_shape)}, {source.num_classes} classes"))
     rows.append(("size", size_line(description)))

@@ -12,8 +12,8 @@ import yaml
 
 from cnnbench.cli import VERBS
 from cnnbench.config.compose import compose
-from cnnbench.config.settings import ENTRY_POINTS, settings
-from cnnbench.config.tables import LIST_GROUPS, TABLES, table_of
+from cnnbench.config.settings import settings
+from cnnbench.config.tables import GROUPS, LIST_GROUPS, table_of
 from cnnbench.data import split
 
 ROOT = Path(__file__).parents[1]
@@ -94,8 +94,13 @@ def test_a_command_is_imported_by_the_command_line_alone():
 @pytest.mark.parametrize("module", TREES)
 def test_every_module_named_in_a_text_is_there(module):
     texts = [node.value for node in ast.walk(TREES[module]) if isinstance(node, ast.Constant) and node.value]
-    names = [text for text in texts if isinstance(text, str) and re.fullmatch(r"cnnbench(\.[a-z_]+)+", text)]
-    assert [name for name in names if name not in TREES and name not in ENTRY_POINTS.values()] == []
+    names = [
+        text.partition(":")[0]
+        for text in texts
+        if isinstance(text, str) and re.fullmatch(r"cnnbench(\.[a-z_]+)+(:\w+)?", text)
+    ]
+    entry_points = {group.entry_points for group in GROUPS.values()}
+    assert [name for name in names if name not in TREES and name not in entry_points] == []
 
 
 def module_level(tree):
@@ -222,7 +227,7 @@ sys.stderr.write(repr(({heavy}, code)))
 
 @pytest.mark.parametrize(
     ("group", "path"),
-    [(group, path) for group in TABLES for path in sorted((CONF / group).glob("*.yaml"))],
+    [(group, path) for group in GROUPS for path in sorted((CONF / group).glob("*.yaml"))],
     ids=lambda value: getattr(value, "stem", value),
 )
 def test_every_key_of_a_yaml_is_a_setting_and_every_setting_is_in_the_yaml(group, path):
@@ -234,7 +239,7 @@ def test_every_key_of_a_yaml_is_a_setting_and_every_setting_is_in_the_yaml(group
         assert set(values) == set(settings(table[name])) | shared
 
 
-@pytest.mark.parametrize("group", TABLES)
+@pytest.mark.parametrize("group", GROUPS)
 def test_every_function_of_a_table_can_be_chosen_by_a_yaml(group):
     nodes = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in (CONF / group).glob("*.yaml")]
     named = {name for node in nodes for name in (node if group in LIST_GROUPS else [node["name"]])}

@@ -131,10 +131,13 @@ def test_place_moves_the_model_into_the_memory_format():
     assert policy().place(tiny())[0].weight.is_contiguous()
 
 
-def test_the_number_of_threads_is_set_and_null_means_torchs_own():
-    assert policy(threads=2).threads == torch.get_num_threads() == 2
-    assert policy(threads=1).threads == torch.get_num_threads() == 1
-    assert policy(threads=None).threads == torch.get_num_threads() == TORCH_THREADS
+@pytest.mark.parametrize(("threads", "number"), [(2, 2), (1, 1), (None, TORCH_THREADS)])
+def test_threads_are_set_when_the_policy_is_made_the_processs_and_null_means_torchs_own(threads, number):
+    torch.set_num_threads(3)
+    device = policy(threads=threads)
+    assert torch.get_num_threads() == 3
+    device.activate()
+    assert device.threads == torch.get_num_threads() == number
 
 
 def test_a_device_that_is_not_there_is_unavailable(monkeypatch):

@@ -21,7 +21,7 @@ from cnnbench.data.batches import Normalize
 from cnnbench.data.find import find_data
 from cnnbench.experiment import run_experiment
 from cnnbench.recorder import Recorder
-from cnnbench.runs.checkpoint import weights_sha256
+from cnnbench.runs.identity import weights_sha256
 from cnnbench.speed.latency import LATENCY_SECONDS, measure_latency
 from cnnbench.techniques.optimizers import OPTIMIZERS
 

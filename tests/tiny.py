@@ -31,9 +31,9 @@ def metrics(path):
     return [{k: v for k, v in line.items() if k not in ("seconds", "images_per_second")} for line in lines]
 
 
-def write_image(path, shape=(8, 8), dtype=np.uint8):
+def write_image(path, shape=(8, 8), dtype=np.uint8, seed=0):
     """Writes random pixels as PNG or JPEG: (H, W) grey, (H, W, 3) RGB, (H, W, 4) RGBA; uint16 grey has 16 bits."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    pixels = np.random.default_rng(0).integers(0, np.iinfo(dtype).max, shape, dtype)
+    pixels = np.random.default_rng(seed).integers(0, np.iinfo(dtype).max, shape, dtype)
     Image.fromarray(pixels).save(path)
     return path

@@ -5,8 +5,9 @@ from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
+from cnnbench.config.tables import LIST_GROUPS
+
 Settings = dict[str, tuple[str, Any]]  # by key: where it applies (the choice its part of the config has), and its value
-LIST_GROUPS = ("augmentation", "regularization")
 ABSENT = "(absent)"
 
 

@@ -3,22 +3,16 @@
 from argparse import RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from contextlib import nullcontext, suppress
-from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any, get_type_hints
-
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
 
 from cnnbench.analysis.metrics import Scale
 from cnnbench.analysis.plots import standalone
 from cnnbench.analysis.statistics import fewest_pairs
 from cnnbench.commands.arguments import Parser
-from cnnbench.config.composition import first_line
-from cnnbench.config.settings import check_values
+from cnnbench.config.overrides import own_settings
 from cnnbench.console import confirm, note, people_on_stderr, say, say_exactly, say_json, show_table
 from cnnbench.disk import write_atomically
-from cnnbench.errors import ConfigError, DataError, SweepError
+from cnnbench.errors import DataError, SweepError
 from cnnbench.sweeps.ablation_folder import all_jobs, read_plan, unfinished, why_not_done
 from cnnbench.sweeps.ablation_runs import Planned, Settings, plan_runs, train
 from cnnbench.sweeps.effects import draw, effects_document, markdown, measure_effects, read_groups, table
@@ -51,7 +45,7 @@ def main(arguments: Sequence[str]) -> None:
     output.add_argument("--json", action="store_true", help="print one JSON document")
     output.add_argument("--markdown", action="store_true", help="print the table in Markdown")
     options = parser.parse_intermixed_args(arguments)
-    settings, overrides = own_settings(options.overrides)
+    settings, overrides = own_settings(options.overrides, Settings)
     if options.table and overrides:
         parser.error(f"{overrides[0]}: with --table only metric=KEY and margin=NUMBER can be given")
     failures: dict[str, str] = {}
@@ -68,27 +62,6 @@ def main(arguments: Sequence[str]) -> None:
         show(folder, settings, as_json=options.json, as_markdown=options.markdown)
     if failures:
         raise SweepError(*(f"{folder / name}: {reason}" for name, reason in failures.items()))
-
-
-def own_settings(texts: Sequence[str]) -> tuple[Settings, list[str]]:
-    """`ablate`'s own keys among the overrides, and the others.
-
-    Raises:
-        ConfigError: with one line for each that has a wrong value.
-    """
-    names = [field.name for field in fields(Settings)]
-    own = [text for text in texts if text.partition("=")[0] in names and "=" in text]
-    values: dict[str, Any] = {}
-    for text in own:
-        try:
-            override = OverridesParser.create().parse_override(text)
-        except HydraException as error:
-            raise ConfigError(f"{text}: cannot be read as KEY=VALUE ({first_line(error)})") from None
-        values[override.key_or_group] = text if override.is_sweep_override() else override.value()
-    findings = check_values(asdict(Settings()) | values, get_type_hints(Settings, include_extras=True), "")
-    if findings:
-        raise ConfigError(*findings)
-    return Settings(**values), [text for text in texts if text not in own]
 
 
 def show_plan(planned: Planned) -> None:

@@ -2,8 +2,9 @@
 
 import itertools
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Glob, Override
@@ -14,8 +15,14 @@ from omegaconf.errors import OmegaConfBaseException
 from cnnbench.config.composition import compose_overrides, first_line, to_plain
 from cnnbench.config.mistakes import did_you_mean, suggest
 from cnnbench.config.run_config import check_config
+from cnnbench.config.settings import check_values
 from cnnbench.config.tables import LIST_GROUPS, conf_folder
 from cnnbench.errors import CnnbenchError, ConfigError
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Settings = TypeVar("Settings", bound="DataclassInstance")
 
 
 def refuse_mistakes(
@@ -73,6 +80,27 @@ def every_job(overrides: Sequence[str], config_dir: str | None = None) -> list[l
     if findings:
         raise ConfigError(*findings)
     return [list(job) for job in itertools.product(*values)]
+
+
+def own_settings(texts: Sequence[str], kind: type[Settings]) -> tuple[Settings, list[str]]:
+    """The fields of the dataclass `kind` that stand among the overrides of a verb, and the other overrides.
+
+    Raises:
+        ConfigError: with one line for each field that has a wrong value.
+    """
+    defaults = kind()
+    own = [text for text in texts if text.partition("=")[0] in asdict(defaults) and "=" in text]
+    values: dict[str, Any] = {}
+    for text in own:
+        try:
+            override = OverridesParser.create().parse_override(text)
+        except HydraException as error:
+            raise ConfigError(f"{text}: cannot be read as KEY=VALUE ({first_line(error)})") from None
+        values[override.key_or_group] = text if override.is_sweep_override() else override.value()
+    findings = check_values(asdict(defaults) | values, get_type_hints(kind, include_extras=True), "")
+    if findings:
+        raise ConfigError(*findings)
+    return kind(**values), [text for text in texts if text not in own]
 
 
 def _groups(config_dir: str | None) -> dict[str, list[str]]:

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Annotated, Any, Literal
 
-from cnnbench.config.settings import Count, PositiveInt, Range, check, check_values
-from cnnbench.config.tables import LIST_GROUPS, TABLES, shared_settings, table_of
+from cnnbench.config.settings import Count, PositiveInt, Range, canonical_node, canonical_values, check, check_values
+from cnnbench.config.tables import GROUPS, LIST_GROUPS, shared_settings, table_of
 from cnnbench.errors import ConfigError
 
 Views = Literal["none", "flip", "flip_shift"]
@@ -55,13 +55,15 @@ def check_config(values: Mapping[str, Any]) -> RunConfig:
     findings = check_values(values, expected, "")
     if isinstance(values.get("target"), Mapping):
         findings += check_values(values["target"], {field.name: field.type for field in fields(Target)}, "target")
-    for group in TABLES:
+    for group in GROUPS:
         node = values.get(group)
         if isinstance(node, Mapping):
             findings += check_group(group, node)
     if findings:
         raise ConfigError(*findings)
-    return RunConfig(**values)
+    plain = canonical_values({key: values[key] for key in expected}, expected)
+    plain["target"] = canonical_values(plain["target"], {field.name: field.type for field in fields(Target)})
+    return RunConfig(**plain | {group: canonical_group(group, plain[group]) for group in GROUPS})
 
 
 def check_group(group: str, node: Mapping[str, Any]) -> list[str]:
@@ -75,3 +77,13 @@ def check_group(group: str, node: Mapping[str, Any]) -> list[str]:
         if isinstance(values, Mapping)  # check_config has named the others
         for finding in check(table, group, {"name": name, **values}, path=f"{group}.{name}")
     ]
+
+
+def canonical_group(group: str, node: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of a checked config that one group holds, in its canonical form; where order means nothing, by name."""
+    table, shared = table_of(group), shared_settings(group)
+    if not GROUPS[group].is_list:
+        return canonical_node(table, group, node, shared=shared)
+    names = node if GROUPS[group].is_ordered else sorted(node)
+    chosen = {name: canonical_node(table, group, {"name": name, **node[name]}) for name in names}
+    return {name: {key: value for key, value in values.items() if key != "name"} for name, values in chosen.items()}

@@ -5,17 +5,18 @@ Those after `*` are its settings: exactly the keys of its YAML, with their types
 """
 
 import inspect
+import os
 import sys
 import types
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import entry_points
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, NewType, Union, get_args, get_origin
 
 from cnnbench.config.mistakes import suggest
+from cnnbench.config.tables import GROUPS, Table
 from cnnbench.errors import ConfigError
 
-Table = Mapping[str, Callable[..., Any]]
 Node = Mapping[str, Any]
 
 
@@ -41,18 +42,8 @@ class Range:
         return " and ".join(f"{sign} {bound:g}" for sign, bound in bounds if bound is not None)
 
 
-ENTRY_POINTS = {
-    "model": "cnnbench.models",
-    "data": "cnnbench.datasets",
-    "augmentation": "cnnbench.augmentations",
-    "loss": "cnnbench.techniques.losses",
-    "optimizer": "cnnbench.techniques.optimizers",
-    "schedule": "cnnbench.techniques.schedules",
-    "regularization": "cnnbench.techniques.regularizers",
-    "pruning": "cnnbench.techniques.pruning",
-    "device": "cnnbench.devices",
-}
-
+FolderPath = NewType("FolderPath", str)
+"""A folder; in a checked config an absolute path, whatever the process's working directory was."""
 Positive = Annotated[float, Range(above=0)]
 NonNegative = Annotated[float, Range(at_least=0)]
 Fraction = Annotated[float, Range(at_least=0, at_most=1)]
@@ -68,10 +59,10 @@ def spell(value: Any) -> str:
 
 
 def find(table: Table, group: str, name: str) -> Callable[..., Any] | None:
-    """The function called `name`: from `table`, else from an installed package's entry point in ENTRY_POINTS."""
+    """The function called `name`: from `table`, else from an installed package's entry point."""
     if name in table:
         return table[name]
-    for entry in entry_points(group=ENTRY_POINTS[group], name=name):
+    for entry in entry_points(group=GROUPS[group].entry_points, name=name):
         return entry.load()
     return None
 
@@ -103,6 +94,14 @@ def check(
         return [f"{path}={spell(name)}: no such {group}{suggest(str(name), table)}"]
     expected = settings(function) | (settings(shared) if shared else {})
     return check_values({k: v for k, v in node.items() if k != "name"}, expected, path)
+
+
+def canonical_node(table: Table, group: str, node: Node, *, shared: Callable[..., Any] | None = None) -> dict[str, Any]:
+    """A node in which `check` has found no mistake, with its values in their `canonical` form."""
+    function = find(table, group, node["name"])
+    assert function is not None
+    expected = {"name": str} | settings(function) | (settings(shared) if shared else {})
+    return canonical_values(node, expected)
 
 
 def check_values(node: Node, expected: Mapping[str, Any], path: str) -> list[str]:
@@ -149,7 +148,31 @@ def accepts(annotation: Any, value: Any) -> bool:
         return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
     if annotation is int:
         return isinstance(value, int) and not isinstance(value, bool)
+    if annotation is FolderPath:
+        return isinstance(value, str)
     return annotation is Any or value is annotation or isinstance(value, annotation or types.NoneType)
+
+
+def canonical(annotation: Any, value: Any) -> Any:
+    """`value`, which the annotation accepts, in the one form that equal settings share: 0 as 0.0 where it is a number
+    with fractions, paths absolute."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return canonical(arguments[0], value)
+    if origin in (Union, types.UnionType):
+        return canonical(next(choice for choice in arguments if accepts(choice, value)), value)
+    if origin is list:
+        return [canonical(arguments[0], item) for item in value]
+    if annotation is float:
+        return float(value)
+    if annotation is FolderPath:
+        return os.path.abspath(os.path.expanduser(value))
+    return value
+
+
+def canonical_values(node: Node, expected: Mapping[str, Any]) -> dict[str, Any]:
+    """Checked values in their `canonical` form, in the order of the node."""
+    return {key: canonical(expected[key], value) for key, value in node.items()}
 
 
 def in_words(annotation: Any) -> str:
@@ -168,6 +191,7 @@ def in_words(annotation: Any) -> str:
         int: "a whole number",
         bool: "true or false",
         str: "a text",
+        FolderPath: "a path",
         types.NoneType: "null",
     }
     return words.get(annotation, "a mapping" if origin is dict else str(annotation))

@@ -1,40 +1,63 @@
-"""The groups of the config: where the YAML files of each are and which table of functions they choose from."""
+"""The groups of the config: where the YAML files of each are, and what they choose from."""
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cnnbench.config.settings import Table
+Table = Mapping[str, Callable[..., Any]]
 
-TABLES = {
-    "model": ("cnnbench.models", "MODELS"),
-    "data": ("cnnbench.data", "DATASETS"),
-    "augmentation": ("cnnbench.techniques.augment", "AUGMENTATIONS"),
-    "loss": ("cnnbench.techniques.losses", "LOSSES"),
-    "optimizer": ("cnnbench.techniques.optimizers", "OPTIMIZERS"),
-    "schedule": ("cnnbench.techniques.schedules", "SCHEDULES"),
-    "regularization": ("cnnbench.techniques.regularizers", "REGULARIZERS"),
-    "pruning": ("cnnbench.techniques.pruning", "PRUNING"),
-    "device": ("cnnbench.device", "DEVICES"),
+
+@dataclass(frozen=True)
+class Group:
+    """A group of the config.
+
+    Attributes:
+        table: the table of functions that its YAML files name, as `module:name`.
+        entry_points: where installed packages add functions to the table.
+        is_list: several of its choices apply together.
+        is_ordered: of these the order given matters.
+        shared: the function whose settings every choice has beside its own, as `module:name`.
+    """
+
+    table: str
+    entry_points: str
+    is_list: bool = False
+    is_ordered: bool = False
+    shared: str | None = None
+
+
+GROUPS = {
+    "model": Group("cnnbench.models:MODELS", "cnnbench.models"),
+    "data": Group("cnnbench.data:DATASETS", "cnnbench.datasets", shared="cnnbench.data:split"),
+    "augmentation": Group(
+        "cnnbench.techniques.augment:AUGMENTATIONS", "cnnbench.augmentations", is_list=True, is_ordered=True
+    ),
+    "loss": Group("cnnbench.techniques.losses:LOSSES", "cnnbench.losses"),
+    "optimizer": Group("cnnbench.techniques.optimizers:OPTIMIZERS", "cnnbench.optimizers"),
+    "schedule": Group("cnnbench.techniques.schedules:SCHEDULES", "cnnbench.schedules"),
+    "regularization": Group("cnnbench.techniques.regularizers:REGULARIZERS", "cnnbench.regularizers", is_list=True),
+    "pruning": Group("cnnbench.techniques.pruning:PRUNING", "cnnbench.pruning"),
+    "device": Group("cnnbench.device:DEVICES", "cnnbench.devices"),
 }
-
-LIST_GROUPS = ("augmentation", "regularization")
-SHARED = {"data": ("cnnbench.data", "split")}
+LIST_GROUPS = tuple(name for name, group in GROUPS.items() if group.is_list)
 
 
 def table_of(group: str) -> Table:
     """The group's table of functions; importing it imports what the functions need."""
-    module, table = TABLES[group]
-    return getattr(importlib.import_module(module), table)
+    return _named(GROUPS[group].table)
 
 
 def shared_settings(group: str) -> Callable[..., Any] | None:
     """The function whose settings every choice of the group has beside its own."""
-    if group not in SHARED:
-        return None
-    module, function = SHARED[group]
-    return getattr(importlib.import_module(module), function)
+    shared = GROUPS[group].shared
+    return _named(shared) if shared else None
+
+
+def _named(place: str) -> Any:
+    module, _, name = place.partition(":")
+    return getattr(importlib.import_module(module), name)
 
 
 def conf_folder() -> Path:

@@ -1,6 +1,6 @@
 """Data sets: a name in `conf/data` to a `Source`, a source to the `Splits` that a run trains and tests on."""
 
-from cnnbench.config.settings import Table
+from cnnbench.config.tables import Table
 from cnnbench.data.cifar import cifar10, cifar100
 from cnnbench.data.digits import digits
 from cnnbench.data.idx import fashion_mnist, mnist

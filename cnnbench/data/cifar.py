@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from cnnbench.config.settings import FolderPath
 from cnnbench.data.cifar_python import parse_batch
 from cnnbench.data.download import Remote, obtain
 from cnnbench.data.images import ResidentImages
@@ -80,12 +81,12 @@ CIFAR100_LAYOUTS = (
 )
 
 
-def cifar10(*, root: str | None, download: bool) -> Source:
+def cifar10(*, root: FolderPath | None, download: bool) -> Source:
     """Photographs of 10 classes, 3x32x32, 50,000 + 10,000."""
     return _source("cifar10", CIFAR10_CLASSES, CIFAR10_LAYOUTS, CIFAR10_BINARY, data_root(root), download)
 
 
-def cifar100(*, root: str | None, download: bool) -> Source:
+def cifar100(*, root: FolderPath | None, download: bool) -> Source:
     """Photographs of 100 classes, 3x32x32, 50,000 + 10,000."""
     return _source("cifar100", CIFAR100_CLASSES, CIFAR100_LAYOUTS, CIFAR100_BINARY, data_root(root), download)
 

@@ -1,5 +1,6 @@
 """From an image file to uint8 (C, H, W), with Pillow, whatever the file's mode or state."""
 
+import functools
 import logging
 import os
 import warnings
@@ -26,8 +27,12 @@ FORMATS = (
 MAX_PIXELS = 100_000_000
 ORIENTATION, SIDEWAYS = 0x0112, (5, 6, 7, 8)  # Exif 2.32, 4.6.4
 
-warnings.filterwarnings("ignore", module=r"PIL\.")  # what matters becomes a DataError of one line
-logging.getLogger("PIL").setLevel(logging.CRITICAL)
+
+@functools.cache
+def _quieten_pillow() -> None:
+    """Turns off its warnings in this process: what matters becomes a DataError of one line."""
+    warnings.filterwarnings("ignore", module=r"PIL\.")
+    logging.getLogger("PIL").setLevel(logging.CRITICAL)
 
 
 def decode_image(path: str | os.PathLike[str], image_shape: ImageShape) -> Tensor:
@@ -40,6 +45,7 @@ def decode_image(path: str | os.PathLike[str], image_shape: ImageShape) -> Tenso
     Raises:
         DataError: naming `path`, for every file that holds no complete image.
     """
+    _quieten_pillow()
     channels, height, width = image_shape
     try:
         with Image.open(path, formats=FORMATS) as opened:
@@ -61,6 +67,7 @@ def size_of(path: str | os.PathLike[str]) -> tuple[int, int]:
     Raises:
         DataError: naming `path`, if it is no image.
     """
+    _quieten_pillow()
     try:
         with Image.open(path, formats=FORMATS) as image:
             width, height = image.size

@@ -1,8 +1,6 @@
 """Fetching the files of a public data set: verified, atomic, once."""
 
 import contextlib
-import errno
-import fcntl
 import hashlib
 import os
 import urllib.error
@@ -13,10 +11,12 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import IO, Any
 
-from cnnbench.errors import DataError, DiskError
+from cnnbench.disk import disk_errors, locked
+from cnnbench.errors import DataError
 
 TIMEOUT_SECONDS = 30
 CHUNK_BYTES = 1 << 20
+CURE = "free some space, or choose another data.root"
 
 
 @dataclass(frozen=True)
@@ -50,24 +50,12 @@ def obtain(remote: Remote, folder: Path, download: bool) -> Path:
             f"{target}: not there; set data.download=true, or fetch {remote.url} and put it there, "
             "or point data.root at the folder that has it"
         )
-    with _writing(target):
+    with disk_errors(target, CURE):
         folder.mkdir(parents=True, exist_ok=True)
-    with _locked(folder):
+    with locked(folder / ".cnnbench.lock", CURE):
         if not target.exists():
             _download(remote, target)
     return target
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Holds the folder's lock file, waiting while another process does."""
-    with _writing(folder):
-        descriptor = os.open(folder / ".cnnbench.lock", os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, 0o666)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _download(remote: Remote, target: Path) -> None:
@@ -75,11 +63,11 @@ def _download(remote: Remote, target: Path) -> None:
     temporary = target.with_name(f".{remote.name}.part")  # one name: under the lock, an old one is just rest
     flags = os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_NOFOLLOW
     try:
-        with _writing(target), os.fdopen(os.open(temporary, flags, 0o666), "wb") as file:
+        with disk_errors(target, CURE), os.fdopen(os.open(temporary, flags, 0o666), "wb") as file:
             _copy(remote, target, file)
             file.flush()
             os.fsync(file.fileno())
-        with _writing(target):
+        with disk_errors(target, CURE):
             temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
@@ -121,15 +109,6 @@ def _fetching(remote: Remote, target: Path) -> Iterator[None]:
         raise DataError(
             f"{remote.url}: cannot be fetched ({reason}); fetch it on another machine and put it at {target}"
         ) from error
-
-
-@contextlib.contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        advice = "free some space" if error.errno == errno.ENOSPC else "choose another data.root"
-        raise DiskError(f"{path}: cannot be written ({error.strerror}); {advice}") from error
 
 
 class _HttpsOnly(urllib.request.HTTPRedirectHandler):

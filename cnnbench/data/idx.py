@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from cnnbench.config.settings import FolderPath
 from cnnbench.data.download import Remote, obtain
 from cnnbench.data.images import ResidentImages
 from cnnbench.data.source import Part, Source, checked_labels
@@ -46,17 +47,17 @@ FASHION_FILES = {
 DEBIAN_FASHION = Path("/usr/share/datasets/fashion-mnist")  # from Debian's package dataset-fashion-mnist
 
 
-def mnist(*, root: str | None, download: bool) -> Source:
+def mnist(*, root: FolderPath | None, download: bool) -> Source:
     """Handwritten digits, 1x28x28, 60,000 + 10,000 (LeCun, Cortes, Burges 1998)."""
     remotes = _remotes(MNIST_URL, MNIST_FILES)
     return _source("mnist", DIGITS, _paths(root, "MNIST", remotes, download))
 
 
-def fashion_mnist(*, root: str | None, download: bool) -> Source:
+def fashion_mnist(*, root: FolderPath | None, download: bool) -> Source:
     """Pieces of clothing, 1x28x28, 60,000 + 10,000 (Xiao, Rasul, Vollgraf, arXiv 1708.07747)."""
     remotes = _remotes(FASHION_URL, FASHION_FILES)
     if root is None and all((DEBIAN_FASHION / remote.name).is_file() for remote in remotes.values()):
-        root = str(DEBIAN_FASHION)
+        root = FolderPath(str(DEBIAN_FASHION))
     return _source("fashion_mnist", GARMENTS, _paths(root, "FashionMNIST", remotes, download))
 
 

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from cnnbench.config.settings import Count, Fraction, PositiveInt
+from cnnbench.config.settings import Count, FolderPath, Fraction, PositiveInt
 from cnnbench.console import note
 from cnnbench.data.class_folders import Files, find_parts
 from cnnbench.data.decode import size_of
@@ -29,7 +29,7 @@ COPIES = 3  # of a resident set: as read, as split, and room for the training it
 
 def image_folder(
     *,
-    root: str | None,
+    root: FolderPath | None,
     channels: Literal[1, 3],
     image_size: list[PositiveInt] | None,
     test_fraction: Fraction,

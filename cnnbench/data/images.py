@@ -1,12 +1,15 @@
 """A set of labelled images that can be asked for batches: all in memory here, streamed in streaming.py."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
+
+from cnnbench.runs.identity import DIGEST_BYTES, Digests, data_fingerprint, order_fingerprint
 
 ImageShape = tuple[int, int, int]
 """Channels, height, width."""
@@ -51,8 +54,8 @@ class ImageSet(Protocol):
     def histogram(self) -> Tensor:
         """How often each grey level occurs in each channel: int64 (C, 256), on the CPU."""
 
-    def fingerprint(self) -> str:
-        """A SHA-256 that changes with the images, their order or their labels."""
+    def digests(self) -> Digests:
+        """The SHA-256 of the pixels (C, H, W) of each image: uint8 (N, 32), the same wherever they are kept."""
 
 
 @dataclass(frozen=True)
@@ -92,11 +95,29 @@ class ResidentImages:
     def histogram(self) -> Tensor:
         return channel_histogram(self.images)
 
-    def fingerprint(self) -> str:
-        digest = hashlib.sha256(repr(self.image_shape).encode())
-        digest.update(self.labels.contiguous().numpy().data)
-        digest.update(self.images.cpu().contiguous().numpy().data)
-        return digest.hexdigest()
+    def digests(self) -> Digests:
+        return pixel_digests(self.images)
+
+
+class Content(NamedTuple):
+    """What a set of images is: `fingerprint` whatever the order of its images and classes, `order` with their order."""
+
+    fingerprint: str
+    order: str
+
+
+def content_of(images: ImageSet, class_names: Sequence[str]) -> Content:
+    """Reads all images, unless their digests are known."""
+    digests = images.digests()
+    named = data_fingerprint(digests, images.labels.tolist(), class_names, images.image_shape)
+    return Content(named, order_fingerprint(digests))
+
+
+def pixel_digests(images: Tensor) -> Digests:
+    """The SHA-256 of each image of uint8 (N, C, H, W): (N, 32)."""
+    rows = images.cpu().contiguous().numpy()
+    digests = b"".join(hashlib.sha256(row).digest() for row in rows)
+    return np.frombuffer(digests, np.uint8).reshape(len(rows), DIGEST_BYTES)
 
 
 def channel_histogram(images: Tensor) -> Tensor:

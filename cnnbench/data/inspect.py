@@ -9,7 +9,7 @@ from cnnbench.config.compose import compose
 from cnnbench.config.tables import conf_folder
 from cnnbench.data import ImageSet
 from cnnbench.data.find import find_data, read_splits
-from cnnbench.data.images import spell_shape
+from cnnbench.data.images import content_of, spell_shape
 from cnnbench.errors import ConfigError, DataError
 
 CHECK_BATCH = 256
@@ -53,7 +53,8 @@ def describe_data(node: Mapping[str, Any]) -> dict[str, Any]:
         "test_images": count_classes(test, source.class_names) if test is not None else None,
         "mean": splits.mean.tolist(),
         "std": splits.std.tolist(),
-        "fingerprint": splits.fingerprint,
+        "fingerprints": {part: content.fingerprint for part, content in splits.content.items()}
+        | ({"test": content_of(test, source.class_names).fingerprint} if test is not None and len(test) else {}),
         "skipped": list(splits.skipped),
     }
 

@@ -3,12 +3,10 @@
 A pack is a folder: `pixels.bin`, uint8 (N, C, H, W); `digests.bin`, the SHA-256 of each image, zeros for one that
 cannot be read; and `pack.json`, which is written last: without it, the next process goes on where building stopped.
 
-The pack's name follows from the folder's place, the names, sizes and modification times of its files, and the shape,
-so other files make another pack. Not noticed: new content under a name whose size and time were both kept.
+The pack's name is that of its files (`name_of_files`), so other files make another pack.
 """
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import math
@@ -23,16 +21,17 @@ import torch
 from torch import Tensor
 
 from cnnbench.console import note
-from cnnbench.data.class_folders import Files
+from cnnbench.data.class_folders import Files, name_of_files
 from cnnbench.data.decode import decode_image
 from cnnbench.data.images import ImageShape
 from cnnbench.data.streaming import decode_batches, refuse
-from cnnbench.disk import data_root, write_atomically
+from cnnbench.disk import data_root, disk_errors, locked, write_atomically
 from cnnbench.errors import DataError, DiskError
+from cnnbench.runs.identity import DIGEST_BYTES
 
-FORMAT = 1  # raise it also when decode_image gives other pixels
+FORMAT = 1
 PIXELS, DIGESTS, CONTENTS = "pixels.bin", "digests.bin", "pack.json"
-DIGEST_BYTES = 32
+CURE = "free some space, point XDG_CACHE_HOME elsewhere, or set data.pack=false"
 UNREADABLE = bytes(DIGEST_BYTES)
 CHUNK_IMAGES = 256
 
@@ -84,7 +83,7 @@ def obtain_pack(
         DataError: it is damaged; or, with on_bad_image=error, an image cannot be read.
         DiskError: there is no room for it.
     """
-    folder = data_root(None) / "packs" / f"{root.resolve().name}-{_name(root, files, image_shape)}"
+    folder = data_root(None) / "packs" / f"{root.resolve().name}-{name_of_files(root, files.paths, image_shape)}"
     contents = {
         "format": FORMAT,
         "image_shape": list(image_shape),
@@ -92,26 +91,13 @@ def obtain_pack(
         "labels": files.labels.tolist(),
     }
     if not (folder / CONTENTS).exists():
-        with _writing(folder):
+        with disk_errors(folder, CURE):
             folder.mkdir(parents=True, exist_ok=True)
-        with _locked(folder):
+        with locked(folder / ".lock", CURE):
             if not (folder / CONTENTS).exists():
                 bad = _build(folder, files, image_shape, workers, on_bad_image, share)
                 _complete(folder, contents | {"bad": bad})
     return _open(folder, files, image_shape, contents)
-
-
-def _name(root: Path, files: Files, image_shape: ImageShape) -> str:
-    parts = [repr((FORMAT, os.fsencode(root.resolve()), image_shape)).encode()]
-    start = len(str(root))
-    for path in files.paths:
-        try:
-            stat = os.stat(path)
-            state = f"\0{stat.st_size}\0{stat.st_mtime_ns}\0"
-        except OSError:  # as of a link that leads nowhere
-            state = "\0\0"
-        parts.append(os.fsencode(path[start:] + state))
-    return hashlib.sha256(b"".join(parts)).hexdigest()[:24]
 
 
 def _build(
@@ -124,7 +110,7 @@ def _build(
     note(f"packing {len(files.paths):,} images once into {folder} ({len(files.paths) * size:,} bytes)")
     chunks = torch.arange(done, len(files.paths)).split(CHUNK_IMAGES) if done < len(files.paths) else ()
     with (
-        _writing(folder),
+        disk_errors(folder, CURE),
         _at(folder / PIXELS, done * size) as pixels,
         _at(folder / DIGESTS, done * DIGEST_BYTES) as digests,
     ):
@@ -196,14 +182,11 @@ def digest_of(digests: bytes, row: int) -> bytes:
 
 
 def _check_room(folder: Path, needed: int, share: float) -> None:
-    with _writing(folder):
+    with disk_errors(folder, CURE):
         free = shutil.disk_usage(folder).free
     if needed > share * free:
         limit = "" if share == 1 else f", of which a pack takes at most {share:.0%} unasked"
-        raise DiskError(
-            f"{folder}: packing the images needs {needed:,} bytes and {free:,} are free{limit}; "
-            "free some, point XDG_CACHE_HOME elsewhere, or set data.pack=false"
-        )
+        raise DiskError(f"{folder}: packing the images needs {needed:,} bytes and {free:,} are free{limit}; {CURE}")
 
 
 @contextlib.contextmanager
@@ -214,26 +197,6 @@ def _at(path: Path, position: int) -> Iterator[Any]:
         file.truncate(position)
         file.seek(position)
         yield file
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    with _writing(folder):
-        descriptor = os.open(folder / ".lock", os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, 0o644)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-@contextlib.contextmanager
-def _writing(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        advice = "free some space, point XDG_CACHE_HOME elsewhere, or set data.pack=false"
-        raise DiskError(f"{folder}: cannot be written ({error.strerror}); {advice}") from error
 
 
 @contextlib.contextmanager

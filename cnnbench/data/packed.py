@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 
 from cnnbench.data.images import ImageShape, channel_histogram
-from cnnbench.data.pack import DIGEST_BYTES, Pack
+from cnnbench.data.pack import Pack
 from cnnbench.disk import write_atomically
 from cnnbench.errors import DiskError
+from cnnbench.runs.identity import DIGEST_BYTES, Digests
 
 BATCHES_AHEAD = 4
 HISTOGRAM_BATCH = 256
@@ -68,13 +69,9 @@ class PackedImages:
             write_atomically(kept, json.dumps(counts.tolist()).encode())
         return counts
 
-    def fingerprint(self) -> str:
-        """A SHA-256 of the images' own SHA-256s, in their order, and of the labels."""
-        digests = np.frombuffer(self.pack.digests, np.uint8).reshape(-1, DIGEST_BYTES)
-        digest = hashlib.sha256(repr(self.image_shape).encode())
-        digest.update(self.labels.contiguous().numpy().data)
-        digest.update(digests[self.rows.numpy()].data)
-        return digest.hexdigest()
+    def digests(self) -> Digests:
+        """Those that the pack has of its images, which are checked whenever they are read."""
+        return np.frombuffer(self.pack.digests, np.uint8).reshape(-1, DIGEST_BYTES)[self.rows.numpy()]
 
 
 def _read_ahead(pack: Pack, batches: Iterable[Tensor]) -> Iterator[Tensor]:

@@ -1,6 +1,6 @@
 """From a source to training, validation and test images, and the numbers that go with them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from cnnbench.config.settings import Count, ProperFraction, Range
-from cnnbench.data.images import ImageSet, ImageShape
-from cnnbench.data.source import Source
+from cnnbench.data.images import Content, ImageSet, ImageShape, content_of
+from cnnbench.data.source import Part, Source
 from cnnbench.errors import DataError
 from cnnbench.seeds import generator
 
@@ -22,8 +22,8 @@ class Splits:
     """What a run trains on and validates with; the test images stay unread until `read_test` is called.
 
     `val` may be empty. `mean` and `std` are float32 (C,), in units of [0, 1], of the training part.
-    `fingerprint` identifies the training part; `skipped` has one line for each unreadable image left out of
-    training and validation.
+    `content` says what the training and validation images are; an empty part is not in it. `skipped` has one line for
+    each unreadable image left out of training and validation.
     """
 
     train: ImageSet
@@ -33,7 +33,7 @@ class Splits:
     class_names: tuple[str, ...]
     mean: Tensor
     std: Tensor
-    fingerprint: str
+    content: Mapping[Part, Content]
     skipped: tuple[str, ...] = ()
 
     @property
@@ -64,6 +64,7 @@ def split(
     kept = max(round(fraction * remaining), at_least)
     train = images if kept == len(order) else images.subset(order[:kept].sort().values)
     val = source.read("val") if source.has_val else images.subset(order[remaining:].sort().values)
+    parts: dict[Part, ImageSet] = {"train": train, "val": val}
     mean, std = mean_and_std(train.histogram())
     return Splits(
         train=train,
@@ -73,7 +74,7 @@ def split(
         class_names=source.class_names,
         mean=mean,
         std=std,
-        fingerprint=train.fingerprint(),
+        content={part: content_of(parts[part], source.class_names) for part in parts if len(parts[part])},
         skipped=images.skipped + (val.skipped if source.has_val else ()),
     )
 

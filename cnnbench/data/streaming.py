@@ -1,22 +1,26 @@
 """A set of image files too large for memory: decoded by worker processes while the model trains."""
 
-import hashlib
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
+from cnnbench.data.class_folders import name_of_files
 from cnnbench.data.decode import decode_image
-from cnnbench.data.images import ImageShape, channel_histogram
-from cnnbench.errors import DataError
+from cnnbench.data.images import ImageShape, channel_histogram, pixel_digests
+from cnnbench.disk import data_root, make_folder, write_atomically
+from cnnbench.errors import DataError, DiskError
+from cnnbench.runs.identity import DIGEST_BYTES, Digests
 
 TIMEOUT_SECONDS = 120
-SAMPLE_IMAGES = 10_000
-SAMPLE_BATCH = 256
+READ_BATCH = 256
+ROOT = Path("/")
 
 Decoded = tuple[Tensor, dict[int, str]]
 
@@ -55,21 +59,29 @@ class StreamedImages:
         return replace(self, device=torch.device(device))
 
     def histogram(self) -> Tensor:
-        """That of at most 10,000 images, evenly spaced: reading all of them would cost an epoch."""
-        sample = torch.linspace(0, len(self) - 1, min(len(self), SAMPLE_IMAGES), dtype=torch.float64).long()
-        on_cpu = self.to("cpu")
-        return sum(
-            (channel_histogram(images) for images, _ in on_cpu.batches(sample, SAMPLE_BATCH)),
-            torch.zeros(self.image_shape[0], 256, dtype=torch.int64),
-        )
+        """That of all images, which are read once for it and for `digests`; both are kept in the cache."""
+        return self._facts()[1]
 
-    def fingerprint(self) -> str:
-        """A SHA-256 of the files' names in their class folders, their sizes and labels, not of their pixels."""
-        digest = hashlib.sha256(repr(self.image_shape).encode())
-        digest.update(self.labels.contiguous().numpy().data)
-        for path in self.paths:
-            digest.update(os.fsencode(os.path.basename(path)) + f"\0{os.stat(path).st_size}\0".encode())
-        return digest.hexdigest()
+    def digests(self) -> Digests:
+        return self._facts()[0]
+
+    def _facts(self) -> tuple[Digests, Tensor]:
+        """Digests and histogram. To know what images are takes an epoch's decoding, so what was learnt is kept."""
+        channels, size = self.image_shape[0], len(self) * DIGEST_BYTES
+        kept = data_root(None) / "digests" / f"{name_of_files(ROOT, self.paths, self.image_shape)}.bin"
+        with suppress(OSError, ValueError):  # not there or not whole: read again
+            content = kept.read_bytes()
+            counts = torch.frombuffer(bytearray(content[size:]), dtype=torch.int64).view(channels, 256)
+            return np.frombuffer(content[:size], np.uint8).reshape(len(self), DIGEST_BYTES), counts
+        digests, counts = [], torch.zeros(channels, 256, dtype=torch.int64)
+        for images, _ in self.to("cpu").batches(torch.arange(len(self)), READ_BATCH):
+            digests.append(pixel_digests(images))
+            counts += channel_histogram(images)
+        found = np.concatenate(digests) if digests else np.empty((0, DIGEST_BYTES), np.uint8)
+        with suppress(DiskError):
+            make_folder(kept.parent)
+            write_atomically(kept, found.tobytes() + counts.numpy().tobytes())
+        return found, counts
 
 
 def refuse(bad: Mapping[int, str]) -> None:

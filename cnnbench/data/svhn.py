@@ -4,6 +4,7 @@ from pathlib import Path
 
 import torch
 
+from cnnbench.config.settings import FolderPath
 from cnnbench.data.download import Remote, obtain
 from cnnbench.data.images import ResidentImages
 from cnnbench.data.source import Part, Source, checked_labels
@@ -17,7 +18,7 @@ TRAIN = Remote(f"{URL}/train_32x32.mat", 182040794, "435e94d69a87fde4fd4d7f3dd20
 TEST = Remote(f"{URL}/test_32x32.mat", 64275384, "cdce80dfb2a2c4c6160906d0bd7c68ec5a99d7ca4831afa54f09182025b6a75b")
 
 
-def svhn(*, root: str | None, download: bool) -> Source:
+def svhn(*, root: FolderPath | None, download: bool) -> Source:
     """Digits of house numbers, 3x32x32, 73,257 + 26,032."""
     folder = data_root(root)
     train, test = (obtain(remote, folder, download) for remote in (TRAIN, TEST))

@@ -1,6 +1,6 @@
 """The networks: functions of an image shape (C, H, W) and a number of classes, giving modules that give logits."""
 
-from cnnbench.config.settings import Table
+from cnnbench.config.tables import Table
 from cnnbench.models.airbench import airbench
 from cnnbench.models.articles import stacked
 from cnnbench.models.classic import alexnet, lenet, vgg

@@ -12,8 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from cnnbench.console import note
 from cnnbench.disk import disk_errors, write_atomically
@@ -175,13 +174,3 @@ def load_weights(model: nn.Module, state: Any, path: Path) -> None:
     """
     refuse_unlike(state, dict(model.state_dict()), "", path)
     model.load_state_dict(state)
-
-
-def weights_sha256(state: Mapping[str, Tensor]) -> str:
-    """SHA-256 over a state dict by sorted key: name, dtype, shape, raw bytes."""
-    digest = hashlib.sha256()
-    for name in sorted(state):
-        tensor = state[name].detach().cpu().contiguous()
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)} ".encode())
-        digest.update(tensor.flatten().view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()

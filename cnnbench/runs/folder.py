@@ -1,7 +1,6 @@
 """A run folder held for writing."""
 
 import errno
-import fcntl
 import hashlib
 import json
 import os
@@ -15,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from cnnbench.disk import disk_errors, write_atomically
+from cnnbench.disk import disk_errors, take_lock, write_atomically
 from cnnbench.errors import CnnbenchError, DataError, DiskError, RunInUseError
 from cnnbench.runs.format import (
     CHECKPOINTS,
@@ -46,14 +45,12 @@ class RunFolder:
         self.summary: dict[str, Any] = {}
         with disk_errors(path):
             path.mkdir(parents=True, exist_ok=True)
-            self._lock = os.open(path / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(self._lock)
-            raise RunInUseError(
-                f"{path}: another process is working in this run folder; wait or choose another"
-            ) from None
+            try:
+                self._lock = take_lock(path / LOCK, wait=False)
+            except BlockingIOError:
+                raise RunInUseError(
+                    f"{path}: another process is working in this run folder; wait or choose another"
+                ) from None
         try:
             if resume:
                 self.summary = read_summary(path)

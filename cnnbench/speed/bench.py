@@ -13,11 +13,20 @@ from cnnbench.config.run_config import RunConfig
 from cnnbench.console import note
 from cnnbench.data import Source
 from cnnbench.data.find import find_data
-from cnnbench.device import Compile, Device, Policy, Precision, candidate_policies, is_out_of_memory, make_device
+from cnnbench.device import (
+    Compile,
+    Device,
+    Policy,
+    Precision,
+    candidate_policies,
+    describe_compute,
+    is_out_of_memory,
+    make_device,
+)
 from cnnbench.errors import CnnbenchError, ConfigError, DataError
+from cnnbench.machine import describe_machine
 from cnnbench.models.describe import Description
 from cnnbench.speed.peak import is_emulated, measure_peaks
-from cnnbench.speed.policies import describe_machine
 from cnnbench.speed.stopwatch import take_turns
 from cnnbench.speed.timed import EVALUATION, LATENCY_BATCHES, TimedConfig
 
@@ -94,7 +103,7 @@ def measure(jobs: Sequence[Job], rounds: int) -> dict[str, Any]:
     for kind, rates in _peaks(kinds).items():  # again: a neighbour may have been busy the first time
         peaks[kind] |= {precision: max(rate, peaks[kind].get(precision, 0)) for precision, rate in rates.items()}
     return {
-        "machine": describe_machine(),
+        "machine": describe_machine() | describe_compute(),
         "load_average": [round(load, 2), round(os.getloadavg()[0], 2)],
         "peak_gflops": {kind: {name: rate / 1e9 for name, rate in rates.items()} for kind, rates in peaks.items()},
         "results": [row | utilisation(job, row, peaks) for job, row in measured],

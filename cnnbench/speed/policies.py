@@ -1,9 +1,5 @@
 """A training step timed in each policy of this machine."""
 
-import importlib.util
-import itertools
-import os
-import platform
 import statistics
 from collections.abc import Callable
 from typing import Any
@@ -11,34 +7,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from cnnbench.device import computes_in, make_device
+from cnnbench.device import candidate_policies, make_device
 from cnnbench.errors import CnnbenchError
-from cnnbench.machine import cpu_name
 from cnnbench.speed.stopwatch import seconds_of, take_turns
 
-INSTRUCTION_SETS = ("avx2", "avx512_f", "avx512_bf16", "avx512_vnni", "amx_bf16", "amx_int8", "asimd", "sve")
-PRECISIONS, MEMORY_FORMATS = ("fp32", "tf32", "bf16", "fp16"), ("contiguous", "channels_last")
 ROUNDS, SLOWEST_STEP_SECONDS = 5, 2.0
 Step = Callable[[], None]
-
-
-def describe_machine() -> dict[str, Any]:
-    """Versions, processor, memory, load and GPU."""
-    capabilities = torch.cpu.get_capabilities()
-    return {
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "cpu": cpu_name(),
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "instruction_sets": [name for name in INSTRUCTION_SETS if capabilities.get(name)],
-        "bf16_in_hardware": computes_in("bf16", "cpu"),
-        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
-        "load_average": round(os.getloadavg()[0], 2),
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        "mps": torch.mps.is_available(),
-        "torchvision": importlib.util.find_spec("torchvision") is not None,
-    }
 
 
 def time_policies() -> list[dict[str, Any]]:
@@ -48,7 +22,7 @@ def time_policies() -> list[dict[str, Any]]:
     `seconds` is null where `problem` says why the policy does not work, or that it is far slower.
     """
     kind = "cuda" if torch.cuda.is_available() else "cpu"
-    tried = [_try_policy(kind, *policy) for policy in itertools.product(PRECISIONS, MEMORY_FORMATS)]
+    tried = [_try_policy(kind, *policy) for policy in candidate_policies(kind)]
     steps = {f"{report['precision']}, {report['memory_format']}": step for report, step in tried if step}
     times = take_turns(steps, ROUNDS)
     for report, step in tried:

@@ -105,7 +105,7 @@ def random_splits(source: Source, count: int) -> Splits:
         class_names=source.class_names,
         mean=torch.full((channels,), 0.5),
         std=torch.full((channels,), 0.25),
-        fingerprint="",
+        content={},
     )
 
 

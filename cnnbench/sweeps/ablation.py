@@ -10,7 +10,7 @@ from typing import Any, Literal
 import yaml
 
 from cnnbench.config.mistakes import suggest
-from cnnbench.config.tables import LIST_GROUPS, TABLES, conf_folder
+from cnnbench.config.tables import GROUPS, LIST_GROUPS, conf_folder
 from cnnbench.errors import ConfigError
 
 Mode = Literal["add_one", "leave_one", "pairs"]
@@ -139,7 +139,7 @@ def combine(shared: Sequence[str], techniques: Iterable[Sequence[str]]) -> list[
 
 def _put(combined: dict[str, str], text: str) -> None:
     key = text.partition("=")[0]
-    if key in TABLES and key not in LIST_GROUPS:
+    if key in GROUPS and key not in LIST_GROUPS:
         for setting in [other for other in combined if other.startswith(f"{key}.")]:
             del combined[setting]
     combined.pop(key, None)

@@ -28,7 +28,13 @@ from cnnbench.errors import ConfigError, DataError, DiskError, Interrupted, Swee
 from cnnbench.runs.folder import record_failure
 from cnnbench.runs.read import failed_runs, is_run
 
-_errors: list[Exception] = []  # how the one job of this process ended
+
+class JobEnded(KeyboardInterrupt):
+    """Carries the `error` of a job through Hydra, which lets nothing else pass without a line of its own."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(error)
+        self.error = error
 
 
 def launch(arguments: Sequence[str]) -> None:
@@ -55,15 +61,12 @@ def launch(arguments: Sequence[str]) -> None:
         hydra_main()
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(first_line(error)) from None
-    except KeyboardInterrupt:
-        if not _errors:
-            raise
+    except JobEnded as ended:
+        raise ended.error from None
     except OSError as error:
         if error.filename is None:
             raise
         raise DiskError(f"{error.filename}: {error.strerror}; choose another folder with hydra.run.dir=PATH") from error
-    if _errors:
-        raise _errors.pop()
     if sweep and (failures := failed_runs(sweep)):
         raise SweepError(*failures)
 
@@ -80,13 +83,9 @@ def hydra_main(composed: DictConfig) -> float | None:
     except Exception as error:
         with suppress(OSError):  # only where the job made nothing in it
             folder.rmdir()
-        stop = isinstance(error, Interrupted)
-        if stop or settings.mode == RunMode.RUN:
-            _errors.append(error)  # raised by `launch`: Hydra would print a line of its own
-        if stop:
-            raise KeyboardInterrupt from None  # alone in ending a sweep at once
-        if settings.mode == RunMode.MULTIRUN:
-            record_failure(folder, error)  # a failing job must not end the sweep
+        if settings.mode == RunMode.RUN or isinstance(error, Interrupted):  # which alone ends a sweep at once
+            raise JobEnded(error) from None
+        record_failure(folder, error)  # a failing job must not end the sweep
         return float("nan")
 
 
@@ -114,8 +113,8 @@ def run_jobs(jobs: Sequence[Sequence[str]], hydra_overrides: Sequence[str], conf
         try:
             for job in launcher.launch(jobs, initial_job_idx=0):
                 _ = job.return_value  # raises what ended a job outside of `hydra_main`
-        except KeyboardInterrupt:
-            raise (_errors.pop() if _errors else KeyboardInterrupt) from None
+        except JobEnded as ended:
+            raise ended.error from None
 
 
 def sweep_folder(overrides: Sequence[str], kind: str) -> Path:

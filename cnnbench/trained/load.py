@@ -54,6 +54,7 @@ def load_trained(run: Path) -> TrainedModel:
     class_names = tuple(facts["class_names"])
     mean, std = torch.tensor(facts["mean"]), torch.tensor(facts["std"])
     device = recorded_device(config, read_summary(run))
+    device.activate()
     image_shape = (channels, height, width)
     refuse_giants(config, image_shape, len(class_names), weights, folder)
     model = make_model(config, image_shape, len(class_names))

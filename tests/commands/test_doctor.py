@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from cnnbench.device import Policy
 from cnnbench.speed import policies as doctor
 
 SECONDS = {"fp32": 0.2, "tf32": 0.2, "bf16": 0.1, "fp16": 9.0}
@@ -20,7 +21,7 @@ def test_json_has_the_machine_its_policies_and_the_data(cnnbench, quick):
     document = json.loads(out)
     assert (exit_code, err) == (0, "")
     assert document["machine"]["cores"] >= 1
-    assert len(document["policies"]) == 8
+    assert [policy["precision"] for policy in document["policies"]] == ["fp32"] * 2 + ["bf16"] * 2 + ["fp16"] * 2
     assert "digits" in {entry["data"] for entry in document["data"]}
 
 
@@ -33,8 +34,8 @@ def test_speeds_are_relative_to_fp32_and_emulation_is_named(cnnbench, quick):
 
 
 def test_a_precision_this_machine_lacks_is_named_and_a_real_step_is_timed(monkeypatch):
-    monkeypatch.setattr(doctor, "PRECISIONS", ("fp32", "tf32"))
-    monkeypatch.setattr(doctor, "MEMORY_FORMATS", ("contiguous",))
+    policies = [Policy("fp32", "contiguous"), Policy("tf32", "contiguous")]
+    monkeypatch.setattr(doctor, "candidate_policies", lambda kind: policies)
     fp32, tf32 = doctor.time_policies()
     assert fp32["seconds"] > 0
     assert (tf32["seconds"] is None) == ("no TF32" in str(tf32["problem"]))

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from cnnbench.commands import list as listing
-from cnnbench.config.tables import TABLES, conf_folder
+from cnnbench.config.tables import GROUPS, conf_folder
 from cnnbench.errors import ConfigError
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -21,7 +21,7 @@ def test_all_groups_and_choices_are_the_folders_and_files(capsys):
     assert sorted((group, choice) for group in groups for choice in groups[group]) == [
         (path.parent.name, path.stem) for path in YAMLS
     ]
-    assert set(TABLES) <= set(groups)
+    assert set(GROUPS) <= set(groups)
 
 
 def test_one_group_as_json_maps_each_choice_to_its_line(capsys):

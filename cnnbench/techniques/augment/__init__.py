@@ -1,6 +1,6 @@
 """Batched augmentation on the device: random changes of training images, from noise drawn per image."""
 
-from cnnbench.config.settings import Table
+from cnnbench.config.tables import Table
 from cnnbench.techniques.augment.augmentation import Augmentation, compose
 from cnnbench.techniques.augment.geometry import crop_flip, cutout, flip, rotate
 from cnnbench.techniques.augment.policies import augmix, randaugment, trivialaugment
