@@ -1,6 +1,8 @@
 """What a run writes while it trains: metrics, checkpoints, progress; and how it takes them up again."""
 
 import time
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from shlex import quote
 from typing import Any
@@ -10,13 +12,14 @@ import torch
 from cnnbench.console import TrainingProgress
 from cnnbench.data import Splits
 from cnnbench.data.batches import TrainBatches
-from cnnbench.errors import CheckpointError
-from cnnbench.loop import Metrics, Training, check_finite
-from cnnbench.runs.checkpoint import drop_strangers, load_checkpoint, load_weights, read_manifest, save_checkpoint
+from cnnbench.errors import CheckpointError, DiskError
+from cnnbench.loop import Metrics, Training, check_finite, check_state_finite
+from cnnbench.runs.checkpoint import drop_strangers, load_checkpoint, load_weights, read_manifest
 from cnnbench.runs.folder import RunFolder
 from cnnbench.runs.format import METRICS
 from cnnbench.runs.read import read_metrics
 from cnnbench.runs.signals import StopSignals
+from cnnbench.saving import Saver
 from cnnbench.training_state import evaluation_weights, refuse_position, restore_rng, restore_training, training_state
 
 SECONDS_BETWEEN_LOOKS = 1.0  # how often the loop waits for the device to show the loss
@@ -28,7 +31,17 @@ class Recorder:
     Inside it the first stop signal lets the current batch finish, saves, and raises Interrupted.
     """
 
-    def __init__(self, run: RunFolder, training: Training, batches: TrainBatches, splits: Splits, epochs: int) -> None:
+    def __init__(
+        self,
+        run: RunFolder,
+        training: Training,
+        batches: TrainBatches,
+        splits: Splits,
+        *,
+        epochs: int,
+        checkpoint: Mapping[str, Any],
+        started: float,
+    ) -> None:
         self.run = run
         self.training = training
         self.batches = batches
@@ -40,6 +53,8 @@ class Recorder:
             "fingerprint": splits.content["train"].order,
         }
         self.epochs = epochs
+        self.saver = Saver(run.checkpoints, **checkpoint)
+        self.started = started
         self.signals = StopSignals()
         self._looked = time.monotonic()
 
@@ -54,6 +69,8 @@ class Recorder:
     def __exit__(self, *exception: Any) -> None:
         self.signals.__exit__(*exception)
         self.progress.__exit__(*exception)
+        with suppress(DiskError):  # what ends the run is worth more
+            self.saver.write_best()
 
     def after_batch(self, training: Training, images: int) -> None:
         """Moves the bar; stops on a signal; once a second looks at the loss.
@@ -63,10 +80,12 @@ class Recorder:
             DivergedError: the loss is not finite.
         """
         self.progress.advance(images)
-        if self.signals.received is not None and training.batch < self.batches.steps_per_epoch:
+        stopping, ends = self.signals.received is not None, training.batch == self.batches.steps_per_epoch
+        if not ends and (stopping or self.saver.is_due(within_epoch=True)):
             check_finite(training)
             self.save(is_best=False)
-            self.leave()
+            if stopping:
+                self.leave()
         if time.monotonic() - self._looked > SECONDS_BETWEEN_LOOKS:
             check_finite(training)
             speed = training.sums.images / training.epoch_seconds
@@ -75,13 +94,18 @@ class Recorder:
             self._looked = time.monotonic()
 
     def after_epoch(self, training: Training, metrics: Metrics, is_best: bool) -> None:
-        """Appends the epoch to metrics.jsonl, then saves a checkpoint that has seen it."""
+        """Appends the epoch to metrics.jsonl, then saves a checkpoint that has seen it, unless it is too early."""
         self.run.append_metrics(metrics)
         parts = epoch_parts(metrics, self.epochs)
         self.run.log("  ".join(parts))
-        self.save(is_best=is_best)
+        ends, stopping = training.epoch == self.epochs or training.stopped, self.signals.received is not None
+        if ends or stopping or self.saver.is_due(within_epoch=False):
+            self.save(is_best=is_best)
+        elif is_best:
+            check_state_finite(training)
+            self.saver.remember_best(self.state_dict())
         self.progress.end_epoch(["*" if is_best else " ", *parts])
-        if self.signals.received is not None and training.epoch < self.epochs and not training.stopped:
+        if stopping and not ends:
             self.leave()
 
     def leave(self) -> None:
@@ -90,17 +114,28 @@ class Recorder:
         Raises:
             Interrupted: with the command that goes on.
         """
-        self.run.update_summary(steps=self.training.step, train_seconds=self.training.train_seconds)
+        seconds = {"train_seconds": self.training.train_seconds, "total_seconds": self.total_seconds()}
+        self.run.update_summary(steps=self.training.step, **seconds)
         self.signals.raise_interrupted(f"stopped and saved; go on with: cnnbench resume {quote(str(self.run.path))}")
 
     def save(self, *, is_best: bool) -> None:
-        """Saves a checkpoint of the whole training state."""
-        save_checkpoint(self.run.checkpoints, self.training.step, self.state_dict(), is_best=is_best)
+        """Saves a checkpoint of the whole training state.
+
+        Raises:
+            DivergedError: the last step has broken it.
+        """
+        check_state_finite(self.training)
+        self.saver.save(self.state_dict(), is_best=is_best)
+
+    def total_seconds(self) -> float:
+        """The time the run has taken, without the pauses between its parts."""
+        return time.monotonic() - self.started
 
     def state_dict(self) -> dict[str, Any]:
         """All that resuming, evaluating and predicting need; loadable with `weights_only=True`."""
         return training_state(self.training) | {
             "metrics": {"bytes": self.run.metrics_length(), "sha256": self.run.metrics_sha256()},
+            "total_seconds": self.total_seconds(),
             "config_hash": self.run.summary["config_hash"],
             "data": self.data_facts,
         }
@@ -121,6 +156,7 @@ class Recorder:
         restore_training(self.training, state, self.state_dict(), folder, epochs=self.epochs, steps=steps)
         restore_rng(state["rng"], folder)  # last: building the parts has drawn numbers
         self._cut_metrics(state["metrics"], folder)
+        self.started -= state["total_seconds"]
         self.run.update_summary(status="running", error=None, exit_code=None)
         self.run.log(f"resumed at epoch {self.training.epoch + 1}, batch {self.training.batch + 1}")
 

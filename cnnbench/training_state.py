@@ -73,6 +73,8 @@ def restore_training(
     if state["averaged"] is not None:
         refuse_unlike(state["averaged"], template["model"], "averaged", path)
     refuse_position(state["position"], path, epochs=epochs, steps=steps)
+    if state["total_seconds"] < 0:
+        raise unlike(path, "total_seconds", "is negative")
     refuse_sums(state["sums"], state["position"]["batch"], path)
     refuse_scaler(state["scaler"], template["scaler"], path)
     load_optimizer(training.optimizer, state["optimizer"]["state"], path)

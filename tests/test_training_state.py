@@ -51,7 +51,7 @@ def copy_with(stopped, tmp_path, change):
     shutil.copytree(source, path)
     state = {key: value for key, value in copied(state).items() if key != "format"}
     change(state)
-    save_checkpoint(path / "checkpoints", 99, state, is_best=True)
+    save_checkpoint(path / "checkpoints", 99, state, is_best=True, keep=2)
     return path
 
 

@@ -23,11 +23,12 @@ from cnnbench.runs.archive import pack, unpack
 FORMAT = 1
 MANIFEST = "manifest.json"
 NAME = re.compile(r"ckpt-\d{8,}(-\d+)?\.pt")
-KEPT = 2  # besides the best one
 
 
-def save_checkpoint(folder: Path, step: int, state: Mapping[str, Any], *, is_best: bool) -> None:
+def save_checkpoint(folder: Path, step: int, state: Mapping[str, Any], *, is_best: bool, keep: int) -> None:
     """Writes `state` to ckpt-<step>.pt, then manifest.json (the commit point), then deletes what left it.
+
+    The last `keep` checkpoints stay, and the best.
 
     Raises:
         DiskError: earlier checkpoints are then untouched.
@@ -40,7 +41,7 @@ def save_checkpoint(folder: Path, step: int, state: Mapping[str, Any], *, is_bes
     entry = {"file": name, "step": step, "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
     entries = [{**old, "best": old["best"] and not is_best} for old in previous]
     entries.append({**entry, "best": is_best})
-    kept = [old for old in entries if old["best"] or old in entries[-KEPT:]]
+    kept = [old for old in entries if old["best"] or old in entries[-keep:]]
     write_atomically(folder / name, content)
     _write_manifest(folder, kept)
     drop_strangers(folder)

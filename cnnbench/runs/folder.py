@@ -53,14 +53,22 @@ class RunFolder:
                 ) from None
         try:
             if resume:
-                self.summary = read_summary(path)
+                self.summary = unknown_run() | read_summary(path)
             elif (path / SUMMARY).exists():
                 raise DataError(
                     f"{path}: holds a run already; continue it with `cnnbench resume {path}` or choose another"
                 )
-        except DataError:
+            self._drop_leftovers()
+        except CnnbenchError:
             os.close(self._lock)
             raise
+
+    def _drop_leftovers(self) -> None:
+        """Deletes what a killed process was about to write; this one holds the lock."""
+        with disk_errors(self.path):
+            for path in self.path.glob(".tmp-*"):
+                if not path.is_dir():
+                    path.unlink()
 
     @property
     def checkpoints(self) -> Path:

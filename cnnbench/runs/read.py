@@ -7,10 +7,20 @@ from typing import Any
 import yaml
 
 from cnnbench.config.run_config import RunConfig, check_config
+from cnnbench.config.settings import Count, accepts, in_words
 from cnnbench.errors import DataError
 from cnnbench.runs.format import CONFIG, FORMAT, METRICS, SUMMARY
 from cnnbench.runs.identity import config_hash
 
+ACTED_ON: dict[str, Any] = {
+    "status": str | None,
+    "config_hash": str | None,
+    "test_reads": Count,
+    "best_val_accuracy": float | None,
+    "test_accuracy": float | None,
+    "weights_sha256": str | None,
+}
+"""Of a summary what decides what is done with its run, or is computed with."""
 MAX_CONFIG_BYTES, MAX_CONFIG_DEPTH = 1_000_000, 32
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # in C, ten times as fast, where PyYAML was built with it
 
@@ -50,6 +60,9 @@ def read_summary(path: Path) -> dict[str, Any]:
         raise DataError(f"{path / SUMMARY}: is not a summary of a run; the run has to be repeated")
     if summary["format"] > FORMAT:
         raise DataError(f"{path}: has format {summary['format']}, this cnnbench reads up to {FORMAT}; update cnnbench")
+    for key, annotation in ACTED_ON.items():
+        if key in summary and not accepts(annotation, summary[key]):
+            raise DataError(f"{path / SUMMARY}: {key} is not {in_words(annotation)}; the run has to be repeated")
     return summary
 
 

@@ -17,12 +17,12 @@ from cnnbench.runs.checkpoint import (
     load_weights,
     read_manifest,
     save_checkpoint,
-    weights_sha256,
 )
+from cnnbench.runs.identity import weights_sha256
 
 
 def save(folder, step, *, is_best=False):
-    save_checkpoint(folder, step, {"step": step, "weights": torch.full((4,), float(step))}, is_best=is_best)
+    save_checkpoint(folder, step, {"step": step, "weights": torch.full((4,), float(step))}, is_best=is_best, keep=2)
 
 
 def files(folder):
@@ -49,7 +49,7 @@ def tiny():
 
 def test_a_checkpoint_comes_back_as_it_was_saved(tmp_path):
     state = {"weights": torch.randn(3), "position": {"epoch": 2, "best": None}, "names": ["a", "é"], "lr": 0.1}
-    save_checkpoint(tmp_path, 7, state, is_best=False)
+    save_checkpoint(tmp_path, 7, state, is_best=False, keep=2)
     loaded = load_checkpoint(tmp_path)
     assert torch.equal(loaded.pop("weights"), state.pop("weights"))
     assert loaded == state | {"format": 1}
@@ -90,7 +90,7 @@ def test_a_failure_at_any_step_of_saving_leaves_the_last_checkpoint_loadable(
     monkeypatch.setattr(os, operation, fails)
     saved = True
     try:
-        save_checkpoint(tmp_path, again, {"step": again, "new": True}, is_best=False)
+        save_checkpoint(tmp_path, again, {"step": again, "new": True}, is_best=False, keep=2)
     except DiskError:
         saved = False
     monkeypatch.undo()
