@@ -92,9 +92,8 @@ def run_experiment(
         run.update_summary(**compare_with_training_images(selected, splits, config, batches.normalize, device))
         run.update_summary(**read_test_once(run, selected, splits, config, batches.normalize, device))
         latency_ms = measure_latency(selected, splits.image_shape, batches.normalize, device)
-        run.update_summary(
-            status="finished", exit_code=0, latency_ms=latency_ms, total_seconds=recorder.total_seconds()
-        )
+        done = {"latency_ms": latency_ms, "total_seconds": recorder.total_seconds(), "files": run.file_hashes()}
+        run.update_summary(status="finished", exit_code=0, **done)
         show_results(run.summary)
     say_exactly(f"run: {path}")
     return run.summary

@@ -17,7 +17,7 @@ from cnnbench.loop import Metrics, Training, check_finite, check_state_finite
 from cnnbench.runs.checkpoint import drop_strangers, load_checkpoint, load_weights, read_manifest
 from cnnbench.runs.folder import RunFolder
 from cnnbench.runs.format import METRICS
-from cnnbench.runs.read import read_metrics
+from cnnbench.runs.read import metrics_sha256, read_metrics
 from cnnbench.runs.signals import StopSignals
 from cnnbench.saving import Saver
 from cnnbench.training_state import evaluation_weights, refuse_position, restore_rng, restore_training, training_state
@@ -134,7 +134,7 @@ class Recorder:
     def state_dict(self) -> dict[str, Any]:
         """All that resuming, evaluating and predicting need; loadable with `weights_only=True`."""
         return training_state(self.training) | {
-            "metrics": {"bytes": self.run.metrics_length(), "sha256": self.run.metrics_sha256()},
+            "metrics": {"bytes": self.run.metrics_length(), "sha256": metrics_sha256(self.run.path)},
             "total_seconds": self.total_seconds(),
             "config_hash": self.run.summary["config_hash"],
             "data": self.data_facts,
@@ -171,7 +171,7 @@ class Recorder:
 
     def _cut_metrics(self, seen: dict[str, Any], folder: Path) -> None:
         """Cuts metrics.jsonl back to what the checkpoint has seen of it."""
-        if self.run.metrics_sha256(seen["bytes"]) != seen["sha256"]:
+        if metrics_sha256(self.run.path, seen["bytes"]) != seen["sha256"]:
             raise CheckpointError(
                 f"{self.run.path / METRICS}: does not hold the {self.training.epoch} epochs that {folder} has seen; "
                 "put the file back, or repeat the run"

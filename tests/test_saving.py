@@ -36,17 +36,17 @@ def state(step):
     return {"position": {"step": step}, "weights": torch.full((2,), float(step))}
 
 
-def test_saving_takes_two_percent_of_the_time_and_within_an_epoch_waits_for_its_turn(tmp_path, clock):
-    saver = Saver(tmp_path, every_seconds=60.0, keep=2)
+def test_saving_takes_one_percent_of_the_time_and_within_an_epoch_waits_for_its_turn(tmp_path, clock):
+    saver = Saver(tmp_path, every_seconds=120.0, keep=2)
     assert saver.is_due(within_epoch=False)
     assert not saver.is_due(within_epoch=True)
     saver.save(state(1), is_best=False)
-    for seconds, epoch_ends, within in ((49.5, False, False), (1.0, True, False), (10.0, True, True)):
+    for seconds, epoch_ends, within in ((99.5, False, False), (1.0, True, False), (20.0, True, True)):
         clock.now += seconds
         assert (saver.is_due(within_epoch=False), saver.is_due(within_epoch=True)) == (epoch_ends, within)
     saver.every_seconds = 1.0
     saver.save(state(2), is_best=False)
-    clock.now += 49.5
+    clock.now += 99.5
     assert not saver.is_due(within_epoch=True)  # the share comes before the wish
 
 

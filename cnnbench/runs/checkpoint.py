@@ -132,18 +132,23 @@ def load_checkpoint(folder: Path, *, best: bool = False) -> dict[str, Any]:
     problems: list[str] = []
     for entry in order:
         try:
-            content = _whole_content(folder, entry)
+            content = whole_content(folder, entry)
         except CheckpointError as error:
             problems += error.findings
             continue
-        state = _unpacked(folder / entry["file"], content)
+        state = unpacked(folder / entry["file"], content)
         for problem in problems:
             note(f"{problem}; using {entry['file']} (step {entry['step']}) instead")
         return state
     raise CheckpointError(*problems or [f"{folder}: holds no checkpoint; the run has to be repeated"])
 
 
-def _whole_content(folder: Path, entry: Mapping[str, Any]) -> bytes:
+def whole_content(folder: Path, entry: Mapping[str, Any]) -> bytes:
+    """The bytes of a checkpoint, as the manifest's `entry` knows them.
+
+    Raises:
+        CheckpointError: they are others, or cannot be read.
+    """
     path = folder / entry["file"]
     try:
         size = path.stat().st_size
@@ -157,7 +162,12 @@ def _whole_content(folder: Path, entry: Mapping[str, Any]) -> bytes:
     return content
 
 
-def _unpacked(path: Path, content: bytes) -> dict[str, Any]:
+def unpacked(path: Path, content: bytes) -> dict[str, Any]:
+    """What the bytes of a checkpoint hold; nothing is yet known of its parts.
+
+    Raises:
+        CheckpointError: they are not those of a checkpoint.
+    """
     try:
         state = unpack(content)
     except ValueError as error:

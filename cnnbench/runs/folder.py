@@ -21,11 +21,13 @@ from cnnbench.runs.format import (
     CONFIG,
     CRASH_LOG,
     ENVIRONMENT,
+    HASHED,
     LOCK,
     LOG,
     METRICS,
     SUMMARY,
     _finite,
+    summary_sha256,
     to_json,
     unknown_run,
 )
@@ -119,6 +121,8 @@ class RunFolder:
     def update_summary(self, **values: Any) -> None:
         """Sets keys of summary.json and replaces the file."""
         self.summary |= values
+        if self.summary.get("files"):
+            self.summary["files"] |= {SUMMARY: summary_sha256(self.summary)}
         text = json.dumps(_finite(self.summary), indent=2, allow_nan=False) + "\n"
         write_atomically(self.path / SUMMARY, text.encode())
 
@@ -143,14 +147,9 @@ class RunFolder:
         path = self.path / METRICS
         return path.stat().st_size if path.exists() else 0
 
-    def metrics_sha256(self, length: int | None = None) -> str | None:
-        """SHA-256 of the first `length` bytes of metrics.jsonl, by default of all; None where it has fewer."""
-        path = self.path / METRICS
-        with disk_errors(path):
-            content = path.read_bytes() if path.exists() else b""
-        if length is not None and length > len(content):
-            return None
-        return hashlib.sha256(content[:length]).hexdigest()
+    def file_hashes(self) -> dict[str, str]:
+        """The SHA-256 of each of HASHED that the run has, as `files` of its summary."""
+        return {name: file_sha256(self.path / name) for name in HASHED if (self.path / name).exists()}
 
     @staticmethod
     def _append(path: Path, content: bytes, *, sync: bool = False) -> None:
@@ -163,6 +162,16 @@ class RunFolder:
                     os.fsync(descriptor)
             finally:
                 os.close(descriptor)
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of what a file holds.
+
+    Raises:
+        DiskError: it cannot be read.
+    """
+    with disk_errors(path), path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def how_it_ended(error: BaseException) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """A run folder read. It may come from elsewhere: nothing in it is trusted."""
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -112,6 +113,21 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
         return [json.loads(line) for line in whole.splitlines()]
     except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{file}: cannot be read ({error}); the run has to be repeated") from None
+
+
+def metrics_sha256(path: Path, length: int | None = None) -> str | None:
+    """SHA-256 of the first `length` bytes of metrics.jsonl, by default of all; None where it has fewer.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    file = path / METRICS
+    try:
+        content = file.read_bytes() if file.exists() else b""
+    except OSError as error:
+        raise DataError(f"{file}: cannot be read ({error.strerror})") from None
+    whole = length is None or 0 <= length <= len(content)
+    return hashlib.sha256(content[:length]).hexdigest() if whole else None
 
 
 def load_config(run: Path) -> RunConfig:
