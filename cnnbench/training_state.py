@@ -33,6 +33,7 @@ DATA_FACTS: dict[str, Any] = {
     "std": list[Positive],
     "class_names": list[str],
     "image_shape": list[PositiveInt],
+    "fingerprint": str,
 }
 CHECKED_APART = ("format", "position", "averaged", "optimizer", "scaler", "rng")  # not alike from start to end
 
@@ -167,7 +168,8 @@ def evaluation_facts(state: Mapping[str, Any], path: Path) -> dict[str, Any]:
             raise unlike(path, f"data.{name}", f"is not {in_words(annotation)}")
     assert isinstance(facts, dict)
     channels = facts["image_shape"][0] if len(facts["image_shape"]) == 3 else 0
-    if not len(facts["mean"]) == len(facts["std"]) == channels or not facts["class_names"]:
+    fits = len(facts["mean"]) == len(facts["std"]) == channels and set(facts) == set(DATA_FACTS)
+    if not fits or not facts["class_names"]:
         raise unlike(path, "data", "does not describe images of classes")
     return {name: facts[name] for name in DATA_FACTS}
 

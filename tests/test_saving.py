@@ -1,9 +1,8 @@
-import json
 import time
 
 import pytest
 import torch
-from tiny import TINY, metrics, summary
+from tiny import TINY, metrics, set_summary, summary
 from torch import nn
 
 from cnnbench import saving
@@ -150,8 +149,7 @@ def test_the_room_that_is_asked_for_is_that_of_all_checkpoints_and_the_predictio
 
 def test_leftovers_go_when_the_run_goes_on(train, cnnbench):
     path = train("run", "epochs=1")
-    document = summary(path)
-    (path / "summary.json").write_text(json.dumps(document | {"status": "interrupted"}))
+    set_summary(path, status="interrupted")
     leftovers = [path / ".tmp-summary.json-77", path / "checkpoints" / ".tmp-ckpt-00000002.pt-77"]
     for leftover in leftovers:
         leftover.write_text("")

@@ -48,8 +48,12 @@ def save_checkpoint(folder: Path, step: int, state: Mapping[str, Any], *, is_bes
 
 
 def _write_manifest(folder: Path, entries: Sequence[Mapping[str, Any]]) -> None:
-    manifest = json.dumps({"format": FORMAT, "checkpoints": entries}, indent=2) + "\n"
-    write_atomically(folder / MANIFEST, manifest.encode())
+    write_atomically(folder / MANIFEST, manifest_content(entries))
+
+
+def manifest_content(entries: Sequence[Mapping[str, Any]]) -> bytes:
+    """The bytes of a manifest with these entries."""
+    return (json.dumps({"format": FORMAT, "checkpoints": entries}, indent=2) + "\n").encode()
 
 
 def _new_name(step: int, taken: Collection[str]) -> str:

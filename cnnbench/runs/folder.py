@@ -121,8 +121,7 @@ class RunFolder:
     def update_summary(self, **values: Any) -> None:
         """Sets keys of summary.json and replaces the file."""
         self.summary |= values
-        if self.summary.get("files"):
-            self.summary["files"] |= {SUMMARY: summary_sha256(self.summary)}
+        self.summary["files"] = (self.summary["files"] or {}) | {SUMMARY: summary_sha256(self.summary)}
         text = json.dumps(_finite(self.summary), indent=2, allow_nan=False) + "\n"
         write_atomically(self.path / SUMMARY, text.encode())
 

@@ -9,8 +9,8 @@ import yaml
 
 from cnnbench.config.run_config import RunConfig, check_config
 from cnnbench.config.settings import Count, accepts, in_words
-from cnnbench.errors import DataError
-from cnnbench.runs.format import CONFIG, FORMAT, METRICS, SUMMARY
+from cnnbench.errors import ConfigError, DataError
+from cnnbench.runs.format import CONFIG, FORMAT, METRICS, SUMMARY, summary_sha256
 from cnnbench.runs.identity import config_hash
 
 ACTED_ON: dict[str, Any] = {
@@ -134,10 +134,16 @@ def load_config(run: Path) -> RunConfig:
     """The checked config of a run folder, as the run was started with.
 
     Raises:
-        DataError: config.yaml is missing, not readable, or was changed since.
-        ConfigError: this version of cnnbench does not accept it.
+        DataError: config.yaml is missing, not readable, or was changed since, or summary.json was.
     """
-    config, summary = check_config(read_config(run)), read_summary(run)
+    summary = read_summary(run)
+    files = summary.get("files")
+    if isinstance(files, dict) and files.get(SUMMARY) != summary_sha256(summary):
+        raise DataError(f"{run / SUMMARY}: was changed after it was written; put it back, or repeat the run")
+    try:
+        config = check_config(read_config(run))
+    except ConfigError as error:
+        raise DataError(*(f"{run / CONFIG}: {finding}" for finding in error.findings)) from None
     if config_hash(config.as_dict()) != summary.get("config_hash"):
         raise DataError(f"{run / CONFIG}: was changed after the run had started; put it back, or train anew with it")
     return config

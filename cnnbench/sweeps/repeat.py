@@ -49,7 +49,7 @@ def repeat_training() -> dict[str, Any]:
         "deterministic": all(training["equal_weights"] and training["equal_metrics"] for training in repeated),
         "policy": {key: first[key] for key in ("device", *PINNED)},
         "trainings": trainings,
-        "reasons": reasons(first, with_threads["equal_weights"], [str(warning.message) for warning in caught]),
+        "reasons": reasons(first, bool(with_threads["equal_weights"]), [str(warning.message) for warning in caught]),
     }
 
 

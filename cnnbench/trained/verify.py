@@ -7,7 +7,7 @@ from typing import Any
 
 from cnnbench.errors import CnnbenchError
 from cnnbench.runs.alike import is_dense
-from cnnbench.runs.checkpoint import read_manifest, unpacked, whole_content
+from cnnbench.runs.checkpoint import MANIFEST, manifest_content, read_manifest, unpacked, whole_content
 from cnnbench.runs.folder import file_sha256
 from cnnbench.runs.format import CHECKPOINTS, METRICS, PREDICTIONS, SUMMARY, summary_sha256
 from cnnbench.runs.identity import weights_sha256
@@ -37,8 +37,8 @@ def _findings(part: Part, run: Path, summary: Mapping[str, Any]) -> list[str]:
 
 
 def changed_summary(run: Path, summary: Mapping[str, Any]) -> Differences:
-    """The summary against its own hash, which it has once the run is finished."""
-    if summary["status"] == "finished" and hashes(summary).get(SUMMARY) != summary_sha256(summary):
+    """The summary against its own hash."""
+    if hashes(summary).get(SUMMARY) != summary_sha256(summary):
         yield f"{run / SUMMARY}: was changed after it was written (its SHA-256 is not the one noted)"
 
 
@@ -67,20 +67,25 @@ def changed_checkpoints(run: Path, summary: Mapping[str, Any]) -> Differences:
     entries = read_manifest(folder)
     if not entries and summary["status"] == "finished":
         yield f"{folder}: holds no checkpoint"
+    if (folder / MANIFEST).exists() and (folder / MANIFEST).read_bytes() != manifest_content(entries):
+        yield f"{folder / MANIFEST}: is not as it was written"
     for entry in entries:
         try:
             state = unpacked(folder / entry["file"], whole_content(folder, entry))
         except CnnbenchError as error:
             yield from error.findings
             continue
+        position = state.get("position")
+        if not isinstance(position, dict) or position.get("step") != entry["step"]:
+            yield f"{folder / entry['file']}: is not of step {entry['step']}, as {MANIFEST} says"
         if entry is entries[-1]:
             yield from _newest_checkpoint(run, summary, state)
 
 
 def _newest_checkpoint(run: Path, summary: Mapping[str, Any], state: dict[str, Any]) -> Differences:
     seen, model = state.get("metrics"), state.get("model")
-    length = seen.get("bytes") if isinstance(seen, dict) else None
-    if type(length) is not int or metrics_sha256(run, length) != seen["sha256"]:
+    length, sha256 = (seen.get("bytes"), seen.get("sha256")) if isinstance(seen, dict) else (None, None)
+    if type(length) is not int or sha256 is None or metrics_sha256(run, length) != sha256:
         yield f"{run / METRICS}: does not hold what the newest checkpoint has seen of it"
     if summary["status"] == "finished" and _weights_sha256(model) != summary["weights_sha256"]:
         yield f"{run / SUMMARY}: weights_sha256 is not that of the last checkpoint"

@@ -1,9 +1,8 @@
-import json
 import os
 import signal
 
 import pytest
-from tiny import metrics, summary
+from tiny import metrics, set_summary, summary
 
 from cnnbench import experiment
 from cnnbench.recorder import Recorder
@@ -135,8 +134,7 @@ def test_a_run_that_was_killed_before_its_first_checkpoint_starts_again(train, c
     monkeypatch.setattr(target, moment, lambda *_, **__: _crash())
     killed = train("killed", *EVERYTHING, exit_code=1)
     monkeypatch.undo()
-    document = summary(killed)  # kill -9 lets nobody write how the run ended
-    (killed / "summary.json").write_text(json.dumps(document | {"status": "running", "exit_code": None, "error": None}))
+    set_summary(killed, status="running", exit_code=None, error=None)  # kill -9 lets nobody write how the run ended
     assert cnnbench("resume", killed)[0] == 0
     assert metrics(killed) == metrics(straight)
     assert summary(killed)["weights_sha256"] == summary(straight)["weights_sha256"]

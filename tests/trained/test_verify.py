@@ -3,8 +3,7 @@ import shutil
 
 import numpy as np
 import pytest
-
-from cnnbench.runs.format import summary_sha256
+from tiny import set_summary
 
 
 @pytest.fixture(scope="module")
@@ -22,13 +21,6 @@ def finished(tmp_path_factory):
 @pytest.fixture
 def run(finished, tmp_path):
     return shutil.copytree(finished, tmp_path / "run")
-
-
-def set_in_summary(run, **values):
-    """Changes the summary as one who knows of its hash would."""
-    document = json.loads((run / "summary.json").read_text()) | values
-    document["files"]["summary.json"] = summary_sha256(document)
-    (run / "summary.json").write_text(json.dumps(document))
 
 
 def flip(path):
@@ -68,11 +60,11 @@ DAMAGES = {
     "summary": (lambda run: replace(run / "summary.json", '"test_reads": 1', '"test_reads": 0'), "summary.json: was"),
     "summary gone": (lambda run: (run / "summary.json").unlink(), "not a run folder"),
     "summary cut": (lambda run: (run / "summary.json").write_text("{"), "summary.json: cannot be read"),
-    "a better accuracy": (lambda run: set_in_summary(run, test_accuracy=0.999), "test_accuracy is 0.999, its"),
-    "a better validation": (lambda run: set_in_summary(run, best_val_accuracy=1.5), "best_val_accuracy is 1.5, its"),
-    "fewer epochs": (lambda run: set_in_summary(run, epochs=2), "epochs is 2, its files say 3"),
-    "less time": (lambda run: set_in_summary(run, train_seconds=0.001), "train_seconds is 0.001, its files say"),
-    "other weights": (lambda run: set_in_summary(run, weights_sha256="0" * 64), "weights_sha256 is not that of"),
+    "a better accuracy": (lambda run: set_summary(run, test_accuracy=0.999), "test_accuracy is 0.999, its"),
+    "a better validation": (lambda run: set_summary(run, best_val_accuracy=1.5), "best_val_accuracy is 1.5, its"),
+    "fewer epochs": (lambda run: set_summary(run, epochs=2), "epochs is 2, its files say 3"),
+    "less time": (lambda run: set_summary(run, train_seconds=0.001), "train_seconds is 0.001, its files say"),
+    "other weights": (lambda run: set_summary(run, weights_sha256="0" * 64), "weights_sha256 is not that of"),
 }
 
 
