@@ -1,6 +1,7 @@
 """Train CNN image classifiers from a config, and show by measurement which technique helped.
 
-From Python: `train(compose(["model=deep"]), "outputs/mine")` makes a run, `load("outputs/mine")` gives back its model.
+From Python: `train(compose(["model=deep"]), Path("outputs/mine"))` makes a run, `load(Path("outputs/mine"))` gives back
+its model.
 Each is imported when it is first used, so that `import cnnbench` does not wait for torch.
 """
 

@@ -2,12 +2,13 @@
 
 import copy
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from cnnbench.config.run_config import RunConfig
+from cnnbench.config.run_config import FROM_PYTHON, RunConfig
 from cnnbench.config.settings import build, check
 from cnnbench.data import Source, Splits
 from cnnbench.data.batches import EvaluationBatches, Normalize, TrainBatches
@@ -17,6 +18,7 @@ from cnnbench.errors import ConfigError, DataError
 from cnnbench.loop import Training
 from cnnbench.models import MODELS
 from cnnbench.models.describe import Description, walk
+from cnnbench.runs.identity import architecture_hash
 from cnnbench.seeds import derive_seed
 from cnnbench.techniques.augment import AUGMENTATIONS, Augmentation, compose
 from cnnbench.techniques.callback import Callback
@@ -50,9 +52,24 @@ def recorded_device(config: RunConfig, summary: Mapping[str, Any]) -> Device:
 
 
 def make_model(config: RunConfig, image_shape: tuple[int, int, int], num_classes: int) -> nn.Module:
-    """The model with its initial weights, which depend on the seed only; on the current default device."""
+    """The model with its initial weights, which depend on the seed only; on the current default device.
+
+    Raises:
+        ConfigError: it was given from Python.
+    """
+    if config.model["name"] == FROM_PYTHON:
+        given = config.model["class"]
+        raise ConfigError(
+            f"model: the network of this run, {given}, was given from Python; give it there again as model="
+        )
     torch.manual_seed(derive_seed(config.seed, "weights"))
     return build(MODELS, "model", config.model, image_shape=image_shape, num_classes=num_classes)
+
+
+def with_given_model(config: RunConfig, model: nn.Module) -> RunConfig:
+    """The config of a run whose network is `model`: what can be said of it takes the place of the model's settings."""
+    node = {"name": FROM_PYTHON, "class": type(model).__qualname__, "architecture": architecture_hash(model)}
+    return replace(config, model=node)
 
 
 def rehearse(config: RunConfig, source: Source, model: nn.Module | None) -> tuple[nn.Module, Description]:
@@ -81,6 +98,8 @@ def rehearse(config: RunConfig, source: Source, model: nn.Module | None) -> tupl
         lambda: build(SCHEDULES, "schedule", config.schedule, total_steps=config.epochs, **context),
         lambda: refuse_fixed_sizes(make_callbacks(config, **context), spare, source.image_shape),
         lambda: make_augmentations(config, source.image_shape, torch.zeros(source.image_shape[0], dtype=torch.uint8)),
+        lambda: refuse_without_validation(config, source.has_val or config.data["val_fraction"] > 0),
+        lambda: refuse_single_values(config.batch_size, spare, source.image_shape),
     ]
     findings: list[str] = []
     for part in parts:
@@ -91,6 +110,45 @@ def rehearse(config: RunConfig, source: Source, model: nn.Module | None) -> tupl
     if findings:
         raise ConfigError(*findings)
     return model, description
+
+
+def refuse_without_validation(config: RunConfig, has_images: bool) -> None:
+    """Looks for what needs validation images; `has_images` says whether the run has some.
+
+    Raises:
+        ConfigError: with one line for each that could never act.
+    """
+    waiting = {
+        "regularization.early_stopping": "early_stopping" in config.regularization,
+        f"target.value={config.target['value']}": config.target["value"] is not None,
+    }
+    findings = [
+        f"{key}: this run has no validation images; raise data.val_fraction, or leave it out"
+        for key, needs_images in waiting.items()
+        if needs_images and not has_images
+    ]
+    if findings:
+        raise ConfigError(*findings)
+
+
+def refuse_single_values(batch_size: int, model: nn.Module, image_shape: ImageShape) -> None:
+    """Trains `model` for a step without weights where a batch is one image: a norm needs two values of a channel.
+
+    Raises:
+        ConfigError: it has maps of one pixel before a norm.
+    """
+    if batch_size > 1:
+        return
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=()):  # dropout draws
+            model.train()(torch.zeros(1, *image_shape))
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise ConfigError(
+            "batch_size=1: this model has a norm over one value of each channel of a batch; "
+            "use batch_size=2 or more, model.norm=none, or larger images"
+        ) from error
 
 
 def refuse_fixed_sizes(callbacks: Mapping[str, Callback], model: nn.Module, image_shape: ImageShape) -> None:

@@ -6,6 +6,7 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from cnnbench import __version__
@@ -106,6 +107,9 @@ def complete(arguments: Sequence[str]) -> None:
         if words[1] not in ("train", "bench"):
             return
         os.environ["COMP_LINE"] = line.replace(f" {words[1]}", "", 1)
+        with suppress(ConfigError):  # nobody reads a message while completing a word
+            run_command("train", arguments)
+        return
     run_command("train", arguments)
 
 

@@ -86,14 +86,18 @@ class Device:
         """Backward, unscale, `on_gradients`, step, update; says whether the optimizer stepped.
 
         `on_gradients` sees gradients in true units; it is given a function that replaces them by those of
-        another loss. A step is skipped only where fp16 gradients overflowed; the scale is then lowered.
+        another loss. A step is skipped only where fp16 gradients overflowed; the scale is then lowered, and the
+        optimizer is not asked at all. `GradScaler.step` would ask a fused one, to skip by itself, and of a first
+        step that is skipped torch's SGD keeps a momentum that nothing was ever written to.
         """
         self._backward(loss, optimizer)
         on_gradients(lambda other: self._replace_gradients(other, optimizer))
         scale = self._scaler.get_scale()
-        self._scaler.step(optimizer)
         self._scaler.update()
-        return self._scaler.get_scale() >= scale
+        is_finite = self._scaler.get_scale() >= scale
+        if is_finite:
+            optimizer.step()
+        return is_finite
 
     def _backward(self, loss: Tensor, optimizer: torch.optim.Optimizer) -> None:
         optimizer.zero_grad(set_to_none=True)

@@ -10,26 +10,31 @@ from typing import Any
 import torch
 from torch import nn
 
+from cnnbench import __version__
 from cnnbench.assemble import (
     configured_device,
     evaluation_batches,
     make_batches,
     make_training,
     recorded_device,
+    refuse_without_validation,
     rehearse,
+    with_given_model,
 )
 from cnnbench.config.run_config import RunConfig
 from cnnbench.console import note, say, say_exactly
-from cnnbench.data import Splits
+from cnnbench.data import Source, Splits
 from cnnbench.data.batches import Normalize
 from cnnbench.data.find import find_data, read_splits
+from cnnbench.data.images import content_of
 from cnnbench.device import Device, out_of_memory_named
 from cnnbench.disk import require_room
+from cnnbench.errors import DataError
 from cnnbench.loop import evaluate, fit
 from cnnbench.machine import LoadMeter, describe_environment
 from cnnbench.models.describe import Description
 from cnnbench.recorder import Recorder
-from cnnbench.results import describe_model, describe_training
+from cnnbench.results import describe_model, describe_training, reset_peak_memory
 from cnnbench.runs.folder import RunFolder
 from cnnbench.runs.format import LOG
 from cnnbench.runs.predictions import write_predictions
@@ -41,7 +46,7 @@ from cnnbench.speed.latency import measure_latency
 
 
 def run_experiment(
-    config: RunConfig, path: Path, *, model: nn.Module | None = None, resume: bool = False
+    config: RunConfig, path: str | Path, *, model: nn.Module | None = None, resume: bool = False
 ) -> dict[str, Any]:
     """Trains and tests as `config` says, into the run folder `path`; gives back its summary.
 
@@ -51,7 +56,9 @@ def run_experiment(
     Raises:
         CnnbenchError: what the user can mend; its class tells the exit code.
     """
-    started, load = time.monotonic(), LoadMeter()
+    started, load, path = time.monotonic(), LoadMeter(), Path(path)
+    if model is not None:
+        config = with_given_model(config, model)
     device = configured_device(config)
     device.activate()
     source = find_data(config.data)
@@ -59,14 +66,17 @@ def run_experiment(
         model, description = rehearse(config, source, model)
     with RunFolder(path, resume=resume) as run, out_of_memory_named(config.batch_size):
         if not resume:
-            run.start(config.as_dict(), environment(device), **facts(config, description))
+            run.start(config.as_dict(), environment(device), **facts(config, source, description))
         require_room(path, bytes_needed(model, source.num_classes, config.checkpoint["keep"]))
         introduce(config, source, description)
         splits = read_splits(source, config.data)
+        refuse_without_validation(config, len(splits.val) > 0)
         report_skipped(run, splits.skipped)
+        refuse_changed_data(run, splits)
         chosen = resume and run.summary["device"] is not None  # a run may have been killed before its device was chosen
         device = recorded_device(config, run.summary) if chosen else choose_device(run, config, splits, model, load)
         device.activate()
+        reset_peak_memory(device.torch_device)  # of an earlier run in this process, and of the policies tried
         batches = make_batches(config, splits, device)
         training = make_training(config, model, batches, splits.num_classes, device)
         validation = evaluation_batches(splits.val, config, batches.normalize, device)
@@ -107,11 +117,14 @@ def environment(device: Device) -> dict[str, Any]:
     return describe_environment(f"{sys.argv[0]} {shlex.join(sys.argv[1:])}") | versions
 
 
-def facts(config: RunConfig, description: Description) -> dict[str, Any]:
+def facts(config: RunConfig, source: Source, description: Description) -> dict[str, Any]:
     """What summary.json holds before the training starts."""
     return {
-        "model": config.model["name"],
+        "version": __version__,
+        "torch": str(torch.__version__),
+        "model": config.model.get("class", config.model["name"]),
         "data": config.data["name"],
+        "image_shape": list(source.image_shape),
         "parameters": description.parameters,
         "macs": description.macs,
         "target": config.target,
@@ -126,6 +139,20 @@ def choose_device(run: RunFolder, config: RunConfig, splits: Splits, model: nn.M
     say(f"\npolicy  {policy_line(device)}{'; ' + advice_line(advice) if advice else ''}")
     say("* marks the best epoch so far")
     return device
+
+
+def refuse_changed_data(run: RunFolder, splits: Splits) -> None:
+    """Notes what the images of a new run are; looks whether those of one that goes on are the same.
+
+    Raises:
+        DataError: naming the part that has changed.
+    """
+    known = run.summary["data_fingerprints"] or {}
+    found = {part: content.fingerprint for part, content in splits.content.items()}
+    changed = [part for part, fingerprint in found.items() if known.get(part, fingerprint) != fingerprint]
+    if changed:
+        raise DataError(f"{run.path}: its {' and '.join(changed)} images have changed since it began; put those back")
+    run.update_summary(data_fingerprints={"train": None, "val": None, "test": None} | known | found)
 
 
 def report_skipped(run: RunFolder, skipped: Sequence[str]) -> None:
@@ -159,7 +186,9 @@ def read_test_once(
     images = splits.read_test()
     if images is None:
         return {}
-    run.update_summary(test_reads=run.summary["test_reads"] + 1)
+    fingerprint = content_of(images, splits.class_names).fingerprint
+    known = run.summary["data_fingerprints"] | {"test": fingerprint}
+    run.update_summary(test_reads=run.summary["test_reads"] + 1, data_fingerprints=known)
     run.log(f"test split read ({run.summary['test_reads']})")
     report_skipped(run, images.skipped)
     views = config.test_time_augmentation

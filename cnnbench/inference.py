@@ -1,56 +1,111 @@
 """A model made ready to be asked: the same answers from less work."""
 
 import copy
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from itertools import pairwise
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from cnnbench.config.run_config import Views
 from cnnbench.device import Device
+from cnnbench.seeds import generator
+
+SAMPLES = 2
+AGREEMENT = {"fp32": 1e-3, "tf32": 2e-2}  # of the norm of the logits; folding is compared in these two
+CAST_AGREEMENT = 1e-2  # the cast weights are those of autocast, so that only kernels may round otherwise
 
 
-def prepared(model: nn.Module, device: Device) -> nn.Module:
-    """A copy of `model`, folded, its weights cast once to what autocast would cast them to for every batch."""
-    copied = folded(model)
-    if device.autocast_dtype is not None:
-        for layer in copied.modules():
-            if isinstance(layer, nn.Conv2d | nn.Linear):
-                layer.to(device.autocast_dtype)
-    return device.place(copied)
+def prepared(model: nn.Module, device: Device, image_shape: tuple[int, ...]) -> nn.Module:
+    """A copy of `model` in eval mode, folded, its weights cast once to what autocast makes of them for every batch.
+
+    A plain copy where that changes the logits of two images of noise by more than rounding, or does not run: in a
+    network of the user's a layer may be called in other places than it stands, or outside of autocast.
+    """
+    ready = _placed_copy(model, device)
+    return ready if _is_quickened(ready, device, image_shape) else _placed_copy(model, device)
 
 
-def folded(model: nn.Module) -> nn.Module:
-    """A copy of `model` in eval mode, each batch norm folded into the convolution before it.
+def _placed_copy(model: nn.Module, device: Device) -> nn.Module:
+    return device.place(copy.deepcopy(model).eval())
+
+
+def _is_quickened(model: nn.Module, device: Device, image_shape: tuple[int, ...]) -> bool:
+    """Folds and casts `model` in place; whether it gives the logits that it gave."""
+    noise = torch.randn(SAMPLES, *image_shape, generator=generator(0, "noise"))
+    sample = noise.to(device.torch_device, memory_format=device.torch_memory_format)
+
+    @torch.inference_mode()
+    def exact() -> Tensor:
+        return model(sample)
+
+    @torch.inference_mode()
+    def lowered() -> Tensor:
+        with device.autocast():
+            return model(sample).float()
+
+    try:
+        if not _keeps(exact, fold, model, AGREEMENT.get(device.precision, AGREEMENT["fp32"])):
+            return False
+        dtype = device.autocast_dtype
+        return dtype is None or _keeps(lowered, lambda model: cast(model, dtype), model, CAST_AGREEMENT)
+    except (RuntimeError, TypeError, ValueError):  # of types that do not go together
+        return False
+
+
+def _keeps(logits: Callable[[], Tensor], change: Callable[[nn.Module], object], model: nn.Module, share: float) -> bool:
+    before = logits()
+    change(model)
+    return bool((logits() - before).norm() <= share * before.norm())
+
+
+def cast(model: nn.Module, dtype: torch.dtype) -> None:
+    """In place, conv and linear layers to `dtype`; not subclasses, which may compute with their weights."""
+    for layer in model.modules():
+        if type(layer) in (nn.Conv2d, nn.Linear):
+            layer.to(dtype)
+
+
+def fold(model: nn.Module) -> None:
+    """In place, of a model in eval mode: each batch norm folded into the convolution before it.
 
     At eval a batch norm is one factor and one shift per channel, which the convolution's weight and bias take up: exact
     but for rounding. Between the two may stand a max pooling, where no factor is negative. Other norms depend on the
-    image and stay.
+    image and stay, and so does what is not known to be called once and in its order: layers that stand in several
+    places, subclasses, what has hooks.
     """
-    copied = copy.deepcopy(model).eval()
-    for parent in copied.modules():
-        if isinstance(parent, nn.Sequential):
-            _fold_children(parent)
-    return copied
+    places = Counter(id(module) for _, module in model.named_modules(remove_duplicate=False))
+    for parent in list(model.modules()):
+        if isinstance(parent, nn.Sequential) and type(parent).forward is nn.Sequential.forward:
+            for before, conv, after, norm in list(_foldable(parent, places)):
+                setattr(parent, before, fuse_conv_bn_eval(conv, norm))
+                setattr(parent, after, nn.Identity())
 
 
-def _fold_children(parent: nn.Sequential) -> None:
-    names = [name for name, child in parent.named_children() if not isinstance(child, nn.Identity)]
-    for before, after in pairwise([name for name in names if not _is_pool(parent, name)]):
-        conv, norm = parent.get_submodule(before), parent.get_submodule(after)
+def _foldable(parent: nn.Sequential, places: Mapping[int, int]) -> Iterator[tuple[str, nn.Conv2d, str, nn.BatchNorm2d]]:
+    """Each convolution with the batch norm after it, and their names."""
+    children = {name: child for name, child in parent._modules.items() if child and type(child) is not nn.Identity}
+    order = list(children)
+    unpooled = [name for name in order if not (isinstance(children[name], nn.MaxPool2d) and _is_plain(children[name]))]
+    for before, after in pairwise(unpooled):
+        conv, norm = children[before], children[after]
         if not isinstance(conv, nn.Conv2d) or not isinstance(norm, nn.BatchNorm2d) or norm.running_mean is None:
             continue
-        between = names[names.index(before) + 1 : names.index(after)]
-        if between and norm.weight is not None and bool((norm.weight < 0).any()):
+        if not (_is_plain(conv) and _is_plain(norm)) or places[id(conv)] > 1 or places[id(norm)] > 1:
+            continue
+        is_pooled = order.index(after) - order.index(before) > 1
+        if is_pooled and norm.weight is not None and bool((norm.weight < 0).any()):
             continue  # the largest value of a window would become the smallest
-        setattr(parent, before, fuse_conv_bn_eval(conv, norm))
-        setattr(parent, after, nn.Identity())
+        yield before, conv, after, norm
 
 
-def _is_pool(parent: nn.Module, name: str) -> bool:
-    return isinstance(parent.get_submodule(name), nn.MaxPool2d)
+def _is_plain(module: nn.Module) -> bool:
+    """Whether a call of it does what torch's own class does, and nothing else."""
+    is_own = type(module) in (nn.Conv2d, nn.BatchNorm2d, nn.MaxPool2d)
+    return is_own and not module._forward_hooks and not module._forward_pre_hooks
 
 
 def logits_over_views(forward: Callable[[Tensor], Tensor], images: Tensor, views: Views) -> Tensor:

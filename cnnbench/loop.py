@@ -71,6 +71,7 @@ class Training:
     best_val_loss: float | None = None
     time_to_target: float | None = None
     stopped: bool = False  # a callback has ended the training
+    gradient_norms: dict[str, Tensor] = field(default_factory=dict)  # of the epoch's last step, on the device
     sums: Sums = field(init=False)
 
     def __post_init__(self) -> None:
@@ -104,8 +105,11 @@ class Evaluation:
     labels: Tensor
 
 
-def train_step(training: Training, images: Tensor, targets: Tensor) -> None:
-    """One optimizer step on a batch; its loss and accuracy go into `training.sums`."""
+def train_step(training: Training, images: Tensor, targets: Tensor, *, measure_gradients: bool = False) -> None:
+    """One optimizer step on a batch; its loss and accuracy go into `training.sums`.
+
+    With `measure_gradients` also `training.gradient_norms`, of the gradients as they are before callbacks change them.
+    """
     callbacks = training.callbacks.values()
     for callback in callbacks:
         images, targets = callback.on_batch(images, targets)
@@ -118,6 +122,8 @@ def train_step(training: Training, images: Tensor, targets: Tensor) -> None:
         return logits, loss, sum((penalty for penalty in penalties if penalty is not None), loss)
 
     def on_gradients(backward: Callable[[Tensor], None]) -> None:
+        if measure_gradients:
+            training.gradient_norms = gradient_norms(training.model)
         for callback in callbacks:
             callback.on_gradients(training.model, lambda: backward(compute_loss()[2]))
 
@@ -150,11 +156,19 @@ def train_one_epoch(training: Training, batches: TrainBatches, after_batch: Call
     training.model.train()
     clock = time.monotonic()
     for images, labels in batches.epoch(training.epoch, training.batch):
-        train_step(training, images, labels)
+        is_last = training.batch + 1 == batches.steps_per_epoch
+        train_step(training, images, labels, measure_gradients=is_last)
         training.batch += 1
         now = time.monotonic()
         training.epoch_seconds, clock = training.epoch_seconds + now - clock, now
         after_batch(training, len(images))
+    callbacks = training.callbacks.values()
+    for callback in callbacks:
+        callback.on_epoch_end(training.model)
+    evaluated = training.evaluation_model()
+    with training.device.autocast():
+        for callback in callbacks:
+            callback.before_evaluation(evaluated, batches.epoch(training.epoch))
     training.device.synchronize()
     training.epoch_seconds += time.monotonic() - clock
     check_finite(training)
@@ -209,28 +223,32 @@ def end_epoch(training: Training) -> Metrics:
         "seconds": seconds,
         "images_per_second": sums.images / seconds,
         "skipped_steps": training.skipped_steps,
-        "gradient_norms": gradient_norms(training.model),
+        "gradient_norms": read_at_once(training.gradient_norms),
     }
     for callback in training.callbacks.values():
         metrics |= callback.epoch_metrics(training.model)
     return metrics
 
 
-def gradient_norms(model: nn.Module) -> dict[str, float]:
-    """The L2 norm of the gradient of each conv and linear weight at the last step: vanishing gradients show here."""
+def gradient_norms(model: nn.Module) -> dict[str, Tensor]:
+    """The L2 norm of the gradient of each parameter with two or more dimensions: vanishing gradients show here."""
     weights = {name: p.grad for name, p in model.named_parameters() if p.ndim >= 2 and p.grad is not None}
-    if not weights:  # a network without convolution and linear layers
-        return {}
-    norms = torch._foreach_norm(list(weights.values()))
-    return dict(zip(weights, torch.stack(norms).tolist(), strict=True))
+    return dict(zip(weights, torch._foreach_norm(list(weights.values())), strict=True)) if weights else {}
+
+
+def read_at_once(scalars: dict[str, Tensor]) -> dict[str, float]:
+    """The numbers of scalars on a device, which is waited for once."""
+    return dict(zip(scalars, torch.stack(list(scalars.values())).tolist(), strict=True)) if scalars else {}
 
 
 @torch.inference_mode()
 def evaluate(model: nn.Module, batches: Iterable[Batch], device: Device, views: Views = "none") -> Evaluation | None:
     """How a copy of `model` in eval mode does on `batches`, by plain cross-entropy; None where there are none."""
-    ready = prepared(model, device)
+    ready: nn.Module | None = None
     outputs = []
     for images, labels in batches:
+        if ready is None:
+            ready = prepared(model, device, tuple(images.shape[1:]))
         with device.autocast():
             logits = logits_over_views(ready, images, views)
         outputs.append((logits.float(), labels))
@@ -238,14 +256,23 @@ def evaluate(model: nn.Module, batches: Iterable[Batch], device: Device, views: 
         return None
     all_logits = torch.cat([logits for logits, _ in outputs])
     all_labels = torch.cat([labels for _, labels in outputs])
-    ranked = all_logits.topk(min(5, all_logits.shape[1])).indices == all_labels[:, None]
     return Evaluation(
         loss=float(F.cross_entropy(all_logits, all_labels)),
-        accuracy=float(ranked[:, 0].double().mean()),
-        top5_accuracy=float(ranked.any(1).double().mean()),
+        accuracy=float((all_logits.argmax(1) == all_labels).double().mean()),
+        top5_accuracy=float((ranks(all_logits, all_labels) < 5).double().mean()),
         logits=all_logits,
         labels=all_labels,
     )
+
+
+def ranks(logits: Tensor, labels: Tensor) -> Tensor:
+    """How many classes come before the labelled one, (N,): those of larger logits, and among equals the lower ones.
+
+    0 where argmax, which gives the lowest among equals, is right; topk gives any of them.
+    """
+    own = logits.gather(1, labels[:, None])
+    lower = torch.arange(logits.shape[1], device=logits.device) < labels[:, None]
+    return (~(logits <= own) | ((logits == own) & lower)).sum(1)  # not >, so that NaN ranks last
 
 
 def fit(

@@ -1,9 +1,12 @@
 """This machine: processor, cores, memory, load, versions, git. The one reader of /proc."""
 
+import ctypes
 import os
 import platform
+import resource
 import socket
 import subprocess
+import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -120,3 +123,38 @@ def available_memory() -> int:
 def available_cores() -> int:
     """The cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+SELF = Path("/proc/self")
+
+
+def memory_bytes() -> int:
+    """What this process has in memory now; 0 where the system does not tell."""
+    return _status_bytes("VmRSS") or 0
+
+
+def peak_memory_bytes() -> int:
+    """The most memory this process had since `reset_peak_memory`; where that is not possible, since it began."""
+    kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return _status_bytes("VmHWM") or (kilobytes if sys.platform == "darwin" else kilobytes * 1024)
+
+
+def reset_peak_memory() -> bool:
+    """Lets the peak start anew from what is in use now; says whether the system can: Linux, on the process's own word.
+
+    What has been freed but kept for later is given back first: it would hide what is taken next.
+    """
+    try:
+        ctypes.CDLL(None).malloc_trim(0)
+        (SELF / "clear_refs").write_text("5")
+    except (AttributeError, OSError):  # another C library, another system
+        return False
+    return True
+
+
+def _status_bytes(key: str) -> int | None:
+    try:
+        lines = (SELF / "status").read_text().splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{key}:")), None)

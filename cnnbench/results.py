@@ -1,13 +1,12 @@
 """What summary.json says of a training and its model."""
 
-import resource
 import statistics
-import sys
 from typing import Any
 
 import torch
 from torch import nn
 
+from cnnbench import machine
 from cnnbench.loop import Training
 from cnnbench.runs.folder import RunFolder
 from cnnbench.runs.identity import weights_sha256
@@ -38,9 +37,19 @@ def describe_model(model: nn.Module) -> dict[str, int]:
     return {"nonzero_parameters": nonzero, "model_bytes": size}
 
 
-def peak_memory_bytes(device: torch.device) -> int:
-    """The most memory used so far: on a GPU by torch's tensors, on a CPU by the whole process."""
+def reset_peak_memory(device: torch.device) -> bool:
+    """Lets the peak start anew from what is in use now; says whether this system can."""
     if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return kilobytes if sys.platform == "darwin" else kilobytes * 1024
+        torch.cuda.reset_peak_memory_stats(device)
+        return True
+    return machine.reset_peak_memory()
+
+
+def memory_bytes(device: torch.device) -> int:
+    """The memory in use: on a GPU by torch's tensors, on a CPU by the whole process."""
+    return torch.cuda.memory_allocated(device) if device.type == "cuda" else machine.memory_bytes()
+
+
+def peak_memory_bytes(device: torch.device) -> int:
+    """The most memory that was in use since `reset_peak_memory`."""
+    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else machine.peak_memory_bytes()

@@ -85,6 +85,15 @@ def test_there_are_no_circles():
     assert waiting == {}
 
 
+def test_reading_runs_imports_no_torch_anywhere_not_even_inside_a_function():
+    reached = {module for module in TREES if room_of(module) == "cnnbench.analysis"}
+    while more := {used for module in reached for used in used_modules(module)} - reached:
+        reached |= more
+    assert [
+        module for module in sorted(reached) if "torch" in {name.split(".")[0] for name in imports(TREES[module])}
+    ] == []
+
+
 def test_a_command_is_imported_by_the_command_line_alone():
     verbs = {f"cnnbench.commands.{verb}" for verb in VERBS}
     assert verbs <= set(TREES)
@@ -101,6 +110,53 @@ def test_every_module_named_in_a_text_is_there(module):
     ]
     entry_points = {group.entry_points for group in GROUPS.values()}
     assert [name for name in names if name not in TREES and name not in entry_points] == []
+
+
+def test_only_the_config_and_the_sweeps_know_hydra():
+    found = {
+        room_of(module)
+        for module, tree in TREES.items()
+        for name in imports(tree)
+        if name.split(".")[0] in ("hydra", "omegaconf")
+    }
+    assert found == {"cnnbench.config", "cnnbench.sweeps"}
+
+
+def texts_of(tree):
+    """The text constants of the code that are no docstrings."""
+    docstrings = {
+        id(node.body[0].value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None
+    }
+    return [
+        node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings
+    ]
+
+
+def test_only_the_machine_is_read_from_proc_and_git():
+    reading = [module for module in TREES if any(t.startswith("/proc") or t == "git" for t in texts_of(TREES[module]))]
+    assert reading == ["cnnbench.machine"]
+
+
+def test_techniques_and_models_know_no_run_and_no_config_object():
+    known = {
+        "cnnbench.runs",
+        "cnnbench.config.run_config",
+        "cnnbench.config.compose",
+        "cnnbench.disk",
+        "cnnbench.console",
+    }
+    found = [
+        (module, used)
+        for module in TREES
+        if module.startswith(("cnnbench.techniques", "cnnbench.models"))
+        for used in used_modules(module)
+        if used in known or room_of(used) in known
+    ]
+    assert found == []
 
 
 def module_level(tree):

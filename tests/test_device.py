@@ -1,12 +1,20 @@
+import copy
+from pathlib import Path
+
 import pytest
 import torch
+import yaml
 from torch import nn
 from torch.testing import assert_close
+from torch.utils._pytree import tree_leaves
 
 from cnnbench.config.settings import build
 from cnnbench.device import DEVICES, TORCH_THREADS, Device, auto, computes_in, cpu, make_device
 from cnnbench.errors import UnavailableError
+from cnnbench.techniques.optimizers import OPTIMIZERS
 from cnnbench.techniques.regularizers import SAM
+
+CONF = Path(__file__).parents[1] / "conf" / "optimizer"
 
 IMAGES = torch.randn(8, 2, 6, 6, generator=torch.Generator().manual_seed(0))
 LABELS = torch.arange(8) % 3
@@ -112,6 +120,29 @@ def test_an_fp16_overflow_skips_the_step_and_halves_the_scale():
     assert device.state_dict()["scale"] == 2.0**39
     for parameter, old in zip(model.parameters(), before, strict=True):
         assert torch.equal(parameter, old)
+
+
+@pytest.mark.parametrize("skipped", [0, 1, 2])
+@pytest.mark.parametrize("name", sorted(OPTIMIZERS))
+def test_a_skipped_step_leaves_weights_and_optimizer_as_they_were(name, skipped):
+    def state():
+        leaves = tree_leaves([optimizer.state_dict(), list(model.parameters())])
+        return [copy.deepcopy(leaf) for leaf in leaves if isinstance(leaf, torch.Tensor | float | int)]
+
+    settings = yaml.safe_load((CONF / f"{name}.yaml").read_text())
+    ends = []
+    for skips in ([], [skipped]):
+        device, model = policy("fp16"), tiny()
+        optimizer = build(OPTIMIZERS, "optimizer", settings, model=model)
+        for number in range(3):
+            for scale in [2.0**40] * (number in skips) + [1.0]:
+                before = state()
+                device.load_state_dict(device.state_dict() | {"scale": scale})
+                assert device.backward_and_step(loss_of(device, model), optimizer, no_change) == (scale == 1.0)
+                if scale != 1.0:
+                    assert_close(state(), before, rtol=0, atol=0)
+        ends.append(torch.cat([parameter.detach().flatten() for parameter in model.parameters()]))
+    assert torch.equal(*ends)
 
 
 def test_the_loss_scale_survives_a_round_trip_and_other_precisions_keep_none():

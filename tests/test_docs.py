@@ -33,6 +33,17 @@ def test_every_command_of_the_docs_is_accepted(arguments):
     refuse_mistakes([o for o in overrides if o not in missing], sweep="-m" in flags)
 
 
+@pytest.mark.parametrize("path", sorted((ROOT / "conf" / "experiment").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_experiment_says_in_one_line_each_what_measures_it_and_what_came_out(path):
+    text = path.read_text(encoding="utf-8")
+    (command,), (measured,) = (re.findall(rf"^# {word}: (.+)$", text, re.MULTILINE) for word in ("Command", "Measured"))
+    assert f"# Command: {command}\n# Measured: {measured}\ndefaults:" in text
+    assert measured.startswith("not measured") or re.search(r"\d ± \d.+ % .*\(\d+ seeds?\)", measured)
+    program, verb, flag, *overrides = shlex.split(command)
+    assert [program, verb, flag, overrides[0]] == ["cnnbench", "train", "-m", f"experiment={path.stem}"]
+    refuse_mistakes([o for o in overrides if "root=" not in o], sweep=True)
+
+
 def test_the_readme_shows_every_verb():
     assert [verb for verb in VERBS if f"cnnbench {verb}" not in README] == []
 

@@ -13,12 +13,14 @@ import yaml
 from tiny import TINY, metrics, summary, write_image
 from torch import nn
 
+from cnnbench import load
 from cnnbench.assemble import configured_device, make_model, rehearse
 from cnnbench.config import settings as lookup
 from cnnbench.config.compose import compose
 from cnnbench.config.settings import PositiveInt
 from cnnbench.data.batches import Normalize
 from cnnbench.data.find import find_data
+from cnnbench.errors import CheckpointError
 from cnnbench.experiment import run_experiment
 from cnnbench.recorder import Recorder
 from cnnbench.runs.identity import weights_sha256
@@ -65,12 +67,13 @@ def test_the_run_folder_is_as_designed(train):
     assert json.loads((path / "environment.json").read_text())["command"].startswith("cnnbench train device=cpu ")
 
 
-def test_the_predictions_are_those_of_the_reported_accuracy(train):
-    path = train("run")
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_the_predictions_are_those_of_the_reported_accuracy(train, precision):
+    path = train("run", f"device.precision={precision}")
     predictions = np.load(path / "predictions.npz")
     assert predictions["logits"].dtype == np.float16
     assert predictions["logits"].shape == (30, 3)
-    assert (predictions["logits"].argmax(1) == predictions["labels"]).mean() == summary(path)["test_accuracy"]
+    assert (predictions["predicted"] == predictions["labels"]).mean() == summary(path)["test_accuracy"]
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpoint(cnnbench, tmp_path, monkeypatch):
@@ -205,6 +208,29 @@ def test_a_model_of_ones_own_is_trained_from_python_again_and_again(tmp_path):
     assert first == summary(tmp_path / "a")
 
 
+def test_a_model_from_python_is_recorded_as_its_class_and_architecture_and_never_pools_with_the_configs(tmp_path):
+    config = compose(TINY)
+    ours, own, again, other = (
+        run_experiment(config, tmp_path / str(number), model=model)
+        for number, model in enumerate((None, Own(), Own(), nn.Sequential(nn.Flatten(), nn.Linear(64, 3))))
+    )
+    assert [summary["model"] for summary in (ours, own, other)] == ["simple", "Own", "Sequential"]
+    assert own["group_hash"] == again["group_hash"]
+    assert len({summary["group_hash"] for summary in (ours, own, other)}) == 3
+
+
+def test_a_model_from_python_is_loaded_into_one_of_the_same_architecture(tmp_path, cnnbench):
+    path = tmp_path / "run"
+    run_experiment(compose(TINY), path, model=Own())
+    images = torch.zeros(2, 1, 8, 8, dtype=torch.uint8)
+    assert load(path, model=Own()).logits(images).shape == (2, 3)
+    with pytest.raises(CheckpointError, match="was trained with another network"):
+        load(path, model=nn.Sequential(nn.Flatten(), nn.Linear(64, 3)))
+    exit_code, _, err = cnnbench("evaluate", path)
+    assert (exit_code, err.count("\n")) == (2, 1)
+    assert "Own, was given from Python" in err
+
+
 def test_a_model_may_take_its_initial_weights_from_training_images_that_are_not_augmented(tmp_path):
     class Looking(Own):
         def initialize_from_images(self, images):
@@ -216,6 +242,19 @@ def test_a_model_may_take_its_initial_weights_from_training_images_that_are_not_
     assert torch.equal(plain.seen, augmented.seen)
     assert plain.seen.shape == (108, 1, 8, 8)
     assert plain.seen.mean().abs() < 0.01
+
+
+class Hungry(Own):
+    def forward(self, images):
+        return super().forward(images) + torch.ones(2**26).sum() * 0  # 256 MiB
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems keep one peak for the process")
+def test_the_peak_of_an_earlier_run_in_the_process_is_not_this_ones(tmp_path):
+    config = compose([*TINY, "epochs=1"])
+    hungry, small = (run_experiment(config, tmp_path / m.__name__, model=m()) for m in (Hungry, Own))
+    assert hungry["peak_memory_bytes"] - small["peak_memory_bytes"] > 200 * 2**20
+    assert small["peak_memory_bytes"] > 50 * 2**20
 
 
 def test_a_model_of_ones_own_has_its_yaml_in_a_folder_of_ones_own(cnnbench, tmp_path, monkeypatch):
@@ -258,3 +297,30 @@ def test_the_latency_is_measured_and_draws_no_random_numbers():
     assert torch.equal(torch.get_rng_state(), before)
     assert weights_sha256(model.state_dict()) == weights
     assert model.training
+
+
+@pytest.mark.parametrize(
+    ("overrides", "keys"),
+    [
+        (["data.val_fraction=0", "regularization=[early_stopping]", "target.value=0.5"],
+         ["regularization.early_stopping", "target.value=0.5"]),
+        (["batch_size=1", "model.norm=batch", "model.widths=[4,4,4]", "model.depth=1", "model.head=gap"], None),
+        (["batch_size=1", "model.norm=batch", "model.widths=[4,4,4,4]", "model.head=gap"], ["batch_size=1"]),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_trained_is_told_before_data_is_read(cnnbench, tmp_path, monkeypatch, overrides, keys):
+    monkeypatch.setattr("cnnbench.experiment.read_splits", lambda *_: pytest.fail("read the data"))
+    if keys is None:  # maps of two pixels: two values suffice
+        monkeypatch.undo()
+        monkeypatch.chdir(tmp_path)
+    exit_code, _, err = cnnbench("train", *TINY, "epochs=1", "hydra.run.dir=run", *overrides)
+    assert exit_code == (2 if keys else 0), err
+    assert [line.split(":")[1].strip() for line in err.splitlines()] == (keys or [])
+    assert (tmp_path / "run").exists() == (keys is None)
+
+
+def test_a_share_for_validation_that_comes_to_no_image_is_told_before_training(cnnbench):
+    exit_code, out, err = cnnbench("train", *TINY, "data.val_fraction=0.0001", "regularization=[early_stopping]")
+    assert (exit_code, err.count("\n")) == (2, 1)
+    assert "this run has no validation images; raise data.val_fraction" in err
+    assert "policy" not in out

@@ -1,9 +1,12 @@
+import copy
+
 import pytest
 import torch
 from torch import nn
+from torch.testing import assert_close
 
 from cnnbench.device import make_device
-from cnnbench.inference import folded, prepared
+from cnnbench.inference import fold, prepared
 from cnnbench.models.airbench import airbench
 from cnnbench.models.resnet import resnet
 
@@ -19,6 +22,12 @@ def trained(*layers):
     for _ in range(3):
         model(torch.randn(8, 3, 12, 12) + 1)
     return model.eval()
+
+
+def folded(model):
+    copied = copy.deepcopy(model).eval()
+    fold(copied)
+    return copied
 
 
 def norms_left(model):
@@ -65,7 +74,7 @@ def test_whole_networks_lose_all_their_norms(make):
 def test_the_model_itself_stays_as_it_is():
     model = trained(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8)).train()
     before = {key: value.clone() for key, value in model.state_dict().items()}
-    prepared(model, make_device("cpu", "bf16", "channels_last", threads=1))
+    prepared(model, make_device("cpu", "bf16", "channels_last", threads=1), (3, 12, 12))
     assert model.training
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
 
@@ -73,10 +82,94 @@ def test_the_model_itself_stays_as_it_is():
 def test_weights_are_cast_once_to_what_autocast_makes_of_them():
     device = make_device("cpu", "bf16", "contiguous", threads=1)
     model = trained(nn.Conv2d(3, 8, 3), nn.GroupNorm(1, 8), nn.Flatten(), nn.Linear(800, 5))
-    ready = prepared(model, device)
+    ready = prepared(model, device, (3, 12, 12))
     assert [parameter.dtype for parameter in ready.parameters()] == [
         torch.bfloat16, torch.bfloat16, torch.float32, torch.float32, torch.bfloat16, torch.bfloat16
     ]  # fmt: skip
     images = torch.randn(4, 3, 12, 12)
     with torch.inference_mode(), device.autocast():
         assert torch.equal(ready(images), model(images))
+
+
+class Backwards(nn.Sequential):
+    """Calls its layers in another order than they stand in."""
+
+    def forward(self, images):
+        for layer in reversed(self):
+            images = layer(images)
+        return images
+
+
+class Reaching(nn.Module):
+    """Takes what comes out of a convolution before the norm that follows it."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8))
+
+    def forward(self, images):
+        return (self.layers(images) + self.layers[0](images)).flatten(1)
+
+
+class Standardized(nn.Conv2d):
+    """A convolution that computes with its weight."""
+
+    def forward(self, images):
+        return self._conv_forward(images, self.weight / self.weight.std(), self.bias)
+
+
+class Float32Region(nn.Sequential):
+    def forward(self, images):
+        with torch.autocast("cpu", enabled=False):
+            return super().forward(images.float())
+
+
+def test_layers_that_stand_in_two_places_are_not_folded():
+    act, conv, norm = nn.Tanh(), nn.Conv2d(3, 3, 3, padding=1), nn.BatchNorm2d(3)
+    assert_folds(trained(act, nn.Conv2d(3, 8, 3), act, nn.BatchNorm2d(8)), left=1)
+    assert_folds(trained(conv, nn.BatchNorm2d(3), nn.ReLU(), conv), left=1)
+    assert_folds(trained(nn.Conv2d(3, 3, 3), norm, nn.ReLU(), norm), left=1)
+
+
+def test_subclasses_are_not_folded_unless_they_are_sequential_in_all_but_name():
+    class Named(nn.Sequential):
+        pass
+
+    torch.manual_seed(0)
+    assert_folds(trained(Named(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8))))
+    assert_folds(trained(Backwards(nn.Conv2d(3, 3, 3), nn.BatchNorm2d(3))), left=1)
+    assert_folds(trained(Standardized(3, 8, 3), nn.BatchNorm2d(8)), left=1)
+
+
+def test_a_layer_with_hooks_is_not_folded():
+    model = trained(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8))
+    model[0].register_forward_hook(lambda module, inputs, output: 2 * output)
+    assert_folds(model, left=1)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_fold_that_changes_the_answers_is_not_kept(precision):
+    model = trained(Reaching())
+    device = make_device("cpu", precision, "contiguous", threads=1)
+    images = torch.randn(4, 3, 12, 12)
+    assert len(norms_left(folded(model))) == 0  # its layers stand in order
+    with torch.inference_mode(), device.autocast():
+        assert torch.equal(prepared(model, device, (3, 12, 12))(images), model(images))
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_a_region_in_float32_stays_one(precision):
+    device = make_device("cpu", precision, "contiguous", threads=1)
+    model = trained(nn.Conv2d(3, 8, 3), Float32Region(nn.Flatten(), nn.Linear(800, 5)))
+    images = torch.randn(4, 3, 12, 12)
+    with torch.inference_mode(), device.autocast():
+        assert_close(prepared(model, device, (3, 12, 12))(images), model(images))
+
+
+def test_preparing_draws_no_random_numbers():
+    before = torch.get_rng_state()
+    prepared(Reaching(), make_device("cpu", "bf16", "contiguous", threads=1), (3, 12, 12))
+    state = torch.get_rng_state()
+    torch.set_rng_state(before)
+    Reaching()
+    assert torch.equal(torch.get_rng_state(), state)

@@ -23,6 +23,7 @@ from cnnbench.loop import (
 )
 from cnnbench.seeds import generator
 from cnnbench.techniques.callback import Callback
+from cnnbench.techniques.regularizers import SAM, SWA, GradientClip
 
 IMAGES = torch.randn(12, 2, 4, 4, generator=generator(0))
 LABELS = torch.arange(12) % 3
@@ -162,6 +163,33 @@ def test_a_skipped_step_advances_neither_step_nor_schedule_and_calls_no_after_st
     assert calls.count("after a") == 1
 
 
+def test_a_skipped_last_step_loses_no_snapshot_of_an_average():
+    model = tiny()
+    swa = SWA(model, 3, 1, start=0.0)
+    training = make_training(swa, precision="fp16", model=model)
+
+    def overflow_next(training, _):
+        training.device.load_state_dict(training.device.state_dict() | {"scale": 2.0 ** (40 * (training.batch == 2))})
+
+    train_one_epoch(training, make_batches(), overflow_next)
+    assert (training.step, training.skipped_steps, swa.snapshots) == (2, 1, 1)
+    assert_close(list(training.evaluation_model().parameters()), list(model.parameters()))
+
+
+def test_before_an_evaluation_callbacks_see_its_model_and_the_epochs_batches_augmented_but_not_mixed():
+    class Looking(Recording):
+        def before_evaluation(self, model, batches):
+            self.calls.append((model, list(batches)))
+
+    calls = []
+    training, batches = make_training(Looking("a", calls), Looking("b", calls)), make_batches()
+    training.epoch = 2
+    train_one_epoch(training, batches, nothing)
+    for model, seen in [call for call in calls if isinstance(call, tuple)]:
+        assert model[0][0] is training.model
+        assert_close(seen, list(batches.epoch(2)))
+
+
 def test_training_accuracy_and_loss_of_an_epoch_weight_batches_by_their_size():
     model, training = tiny(), make_training(lr=0.0)
     for part in (slice(0, 8), slice(8, 12)):
@@ -251,6 +279,16 @@ def test_evaluation_over_uneven_batches_equals_the_formula_over_all_images(class
     assert torch.equal(result.labels, LABELS)
 
 
+def test_among_equal_logits_the_lowest_class_comes_first_in_both_accuracies():
+    logits = torch.tensor([[1.0, 1, 1, 1, 1, 1, 1], [0, 0, 2, 2, 2, 2, 2], [0, 2, 2, 2, 2, 2, 2]])
+    expected = [[0, 1, 2, 3, 4], [2, 3, 4, 5, 6], [1, 2, 3, 4, 5]]
+    for label in range(7):
+        labels = torch.full((3,), label)
+        result = evaluate(nn.Identity(), [(logits, labels)], make_device("cpu", "fp32", "contiguous", threads=1))
+        assert result.accuracy == (logits.numpy().argmax(1) == label).mean()
+        assert result.top5_accuracy == pytest.approx(sum(label in five for five in expected) / 3)
+
+
 def test_evaluating_nothing_gives_nothing():
     assert evaluate(tiny(), [], make_device("cpu", "fp32", "contiguous", threads=1)) is None
 
@@ -259,8 +297,17 @@ def test_gradient_norms_are_those_of_the_weights_without_biases():
     model = tiny()
     assert gradient_norms(model) == {}
     F.cross_entropy(model(IMAGES), LABELS).backward()
-    norms = {name: p.grad.square().sum().sqrt().item() for name, p in model.named_parameters() if "weight" in name}
-    assert gradient_norms(model) == pytest.approx(norms)
+    norms = {name: p.grad.square().sum().sqrt() for name, p in model.named_parameters() if "weight" in name}
+    assert_close(gradient_norms(model), norms)
+
+
+@pytest.mark.parametrize("changing", [GradientClip(max_norm=1e-3), SAM(rho=5.0)])
+def test_an_epoch_reports_the_gradients_of_its_last_step_before_they_are_changed(changing):
+    model, training, batches = tiny(), make_training(changing, lr=0.0), make_batches()
+    *_, (images, labels) = batches.epoch(0)
+    F.cross_entropy(model(images), labels).backward()
+    norms = {name: p.grad.norm().item() for name, p in model.named_parameters() if "weight" in name}
+    assert train_one_epoch(training, batches, nothing)["gradient_norms"] == pytest.approx(norms, rel=1e-5)
 
 
 def test_fit_validates_what_the_callbacks_keep_and_trains_all_epochs():

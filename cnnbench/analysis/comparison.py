@@ -10,7 +10,8 @@ from typing import Any
 
 from cnnbench.analysis.config_labels import label_against
 from cnnbench.analysis.groups import Collection, Group, collect
-from cnnbench.analysis.metrics import higher_is_better
+from cnnbench.analysis.machines import mixed_policies, policies_of
+from cnnbench.analysis.metrics import has_target, metric_of
 from cnnbench.analysis.pareto import dominated
 from cnnbench.analysis.same_data import refuse_different_data
 from cnnbench.analysis.statistics import mean_interval, median_with_misses
@@ -46,6 +47,7 @@ def comparison_document(
         "margin": margin,
         "groups": with_fronts([describe_group(group, metric) for group in collection.groups], metric),
         "comparisons": [describe_comparison(comparison) for comparison in comparisons],
+        "mixed_policies": mixed_policies(collection.groups),
         "skipped": [{"path": str(skipped.path), "reason": skipped.reason} for skipped in collection.skipped],
     }
 
@@ -55,27 +57,36 @@ def describe_group(group: Group, metric: str) -> dict[str, Any]:
     values = group.numbers(metric)
     costs = {key: plain.median(numbers) if (numbers := group.numbers(key)) else None for key in COSTS}
     return {
-        "group_hash": group.group_hash,
+        "group_hash": group.id,
         "label": group.label,
         "n": len(values),
         "seeds": list(group.seeds),
-        "mean": plain.fmean(values),
-        "sd": plain.stdev(values) if len(values) > 1 else None,
+        "mean": finite(group.mean(metric)),
+        "sd": group.sd(metric),
         "ci95": mean_interval(values),
-        "best": max(values),
+        "best": finite(max(values) if metric_of(metric).higher_is_better else min(values)),
         **costs,
         "target": describe_target(group),
+        "policies": [{"policy": policy, "runs": count} for policy, count in policies_of(group).items()],
         "runs": [str(run.path) for run in group.runs],
     }
 
 
+def median_ratio(first: Group, second: Group, key: str) -> float | None:
+    """The median over shared seeds of the first's number over the second's; None where no seed has both."""
+    ours, theirs = first.by_seed(key), second.by_seed(key)
+    ratios = [ours[seed] / theirs[seed] for seed in ours if theirs.get(seed)]
+    return plain.median(ratios) if ratios else None
+
+
 def with_fronts(groups: Sequence[dict[str, Any]], metric: str) -> list[dict[str, Any]]:
     """The groups, each with `on_front_of`: the costs at which no other group has a mean as good for less."""
-    sign = 1 if higher_is_better(metric) else -1
+    sign = metric_of(metric).sign
     fronts: dict[str, list[str]] = {group["group_hash"]: [] for group in groups}
     for cost in FRONTS:
         known = [group for group in groups if group[cost] is not None]
-        marks = dominated([(sign * group["mean"], group[cost]) for group in known])
+        qualities = [-math.inf if group["mean"] is None else sign * group["mean"] for group in known]
+        marks = dominated([(quality, group[cost]) for quality, group in zip(qualities, known, strict=True)])
         for group, is_dominated in zip(known, marks, strict=True):
             if not is_dominated:
                 fronts[group["group_hash"]].append(cost)
@@ -87,15 +98,15 @@ def describe_target(group: Group) -> dict[str, Any] | None:
 
     An infinite number is null here.
     """
-    target = group.runs[0].summary.get("target")
-    if not isinstance(target, dict) or target.get("value") is None:
+    summary = group.runs[0].summary
+    if not has_target(summary):
         return None
-    times = [run.number("time_to_target") for run in group.runs]
+    target, times = summary["target"], group.numbers("time_to_target")
     median, interval = median_with_misses(times)
     return {
         "metric": target.get("metric"),
         "value": target["value"],
-        "missed": times.count(None),
+        "missed": times.count(math.inf),
         "median_seconds": finite(median),
         "ci95": [finite(end) for end in interval] if interval else None,
     }
@@ -110,11 +121,11 @@ def describe_comparison(comparison: Comparison) -> dict[str, Any]:
     """A comparison as JSON; differences are candidate minus baseline, in the metric's unit."""
     difference = comparison.difference
     return {
-        "baseline": comparison.baseline.group_hash,
-        "candidate": comparison.candidate.group_hash,
+        "baseline": comparison.baseline.id,
+        "candidate": comparison.candidate.id,
         "label": label_against(comparison.candidate.label, comparison.baseline.label),
         "n_pairs": difference.n_pairs if difference else 0,
-        "mean_difference": difference.mean if difference else None,
+        "mean_difference": finite(difference.mean) if difference else None,
         "ci95": difference.ci95 if difference else None,
         "p_value": difference.p_value if difference else None,
         "p_floor": difference.p_floor if difference else None,

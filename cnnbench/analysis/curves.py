@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnbench.analysis.groups import finite_number
+from cnnbench.analysis.metrics import finite_number
 
 MOST_POINTS = 200  # of a curve; a longer one is thinned evenly
 

@@ -18,6 +18,11 @@ def ensemble(runs: Sequence[Predictions]) -> NDArray[np.float64]:
     return total / len(runs)
 
 
+def answers_together(runs: Sequence[Predictions]) -> Classes:
+    """The classes of the highest mean probability, (N,); a single run's own answers, as its accuracy counts them."""
+    return runs[0].predicted if len(runs) == 1 else ensemble(runs).argmax(axis=1)
+
+
 def churn(first: Classes, second: Classes) -> float:
     """The share of images to which two models give different answers (Milani Fard et al., 2016)."""
     return float((first != second).mean())

@@ -1,17 +1,21 @@
 """Run folders, found and grouped by everything but the seed. They may come from elsewhere: nothing is trusted."""
 
+import math
 import os
-import sys
+import statistics as plain
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cnnbench.analysis.config_labels import label_configs
+from cnnbench.analysis.metrics import metric_of, number_of
 from cnnbench.errors import DataError
 from cnnbench.runs.format import ENVIRONMENT, METRICS, SUMMARY
 from cnnbench.runs.read import read_config, read_summary
+
+PARTS = ("train", "val", "test")
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,19 +30,19 @@ class Run:
         return int(self.summary["seed"])
 
     def number(self, key: str) -> float | None:
-        """A number of the summary; None where there is none or it is no finite number."""
-        return finite_number(self.summary.get(key))
+        """A number of the summary; None where it is not known, infinity where a run has missed its target."""
+        return number_of(self.summary, key)
 
 
 @dataclass(frozen=True)
 class Group:
     """Runs that differ in nothing but the seed: one for each seed, in the seeds' order.
 
-    `label` names what differs from the other groups. `config` is that of the runs, without the seed; None where it
-    cannot be read.
+    `id` is their group_hash, with a number where runs of one config were made on different images. `label` names what
+    differs from the other groups. `config` is that of the runs, without the seed; None where it cannot be read.
     """
 
-    group_hash: str
+    id: str
     label: str
     runs: tuple[Run, ...]
     config: dict[str, Any] | None
@@ -50,6 +54,19 @@ class Group:
     def numbers(self, key: str) -> list[float]:
         """The runs' numbers of this name, those that have one."""
         return [value for run in self.runs if (value := run.number(key)) is not None]
+
+    def by_seed(self, key: str) -> dict[int, float]:
+        """The numbers of this name by seed, of the runs that have one."""
+        return {run.seed: value for run in self.runs if (value := run.number(key)) is not None}
+
+    def mean(self, key: str) -> float:
+        """The mean of the runs' numbers, of which there is one; infinite where one is."""
+        return plain.fmean(self.numbers(key))
+
+    def sd(self, key: str) -> float | None:
+        """Their standard deviation, over n - 1; None for one number, or where one is infinite."""
+        numbers = self.numbers(key)
+        return plain.stdev(numbers) if len(numbers) > 1 and math.isfinite(sum(numbers)) else None
 
 
 @dataclass(frozen=True)
@@ -72,19 +89,21 @@ def collect(folders: Iterable[Path], metric: str) -> Collection:
     """All runs in and below `folders` that finished with a number for `metric`; where a seed was run twice, the later.
 
     Raises:
+        ConfigError: there is no such metric.
         DataError: a folder is not there, or none of the runs counts.
     """
+    metric_of(metric)
     folders = list(folders)
     found = [read_run(path, metric) for path in find_runs(folders)]
     runs = [run for run in found if isinstance(run, Run)]
     skipped = [folder for folder in found if isinstance(folder, Skipped)]
-    by_hash: dict[str, list[Run]] = defaultdict(list)
-    for run in sorted(runs, key=started):
-        by_hash[run.summary["group_hash"]].append(run)
-    kept = {name: latest_of_each_seed(members, skipped) for name, members in by_hash.items()}
+    kept = {name: latest_of_each_seed(members, skipped) for name, members in repeated(runs).items()}
     configs = {name: config_of(members) for name, members in kept.items()}
     labels = label_configs(configs)
-    groups = tuple(Group(name, labels[name], members, configs[name]) for name, members in kept.items())
+    groups = tuple(
+        Group(name, labels[name] + image_label(name, members[0]), members, configs[name])
+        for name, members in kept.items()
+    )
     if not groups:
         why = count_reasons(folder.reason for folder in skipped) or "no run folder"
         where = " ".join(map(str, folders))
@@ -93,6 +112,29 @@ def collect(folders: Iterable[Path], metric: str) -> Collection:
         )
         raise DataError(f"{where}: no run to compare, {why}; {cure}")
     return Collection(groups, tuple(skipped))
+
+
+def repeated(runs: Iterable[Run]) -> dict[str, list[Run]]:
+    """The runs that repeat one another, by an id, in the order of their start: of one config, on the same images."""
+    found: dict[str, dict[tuple[str | None, ...], list[Run]]] = defaultdict(lambda: defaultdict(list))
+    for run in sorted(runs, key=started):
+        found[run.summary["group_hash"]][images_of(run)].append(run)
+    return {
+        f"{group_hash}{f'-{number}' if number > 1 else ''}": members
+        for group_hash, by_images in found.items()
+        for number, members in enumerate(by_images.values(), start=1)
+    }
+
+
+def images_of(run: Run) -> tuple[str | None, ...]:
+    """The fingerprints of the training, validation and test images, as far as the run knows them."""
+    known = run.summary.get("data_fingerprints")
+    return tuple(known.get(part) if isinstance(known, Mapping) else None for part in PARTS)
+
+
+def image_label(group_id: str, run: Run) -> str:
+    """What a group's label ends with where another one has the same config, but other images."""
+    return f" images={(images_of(run)[0] or 'unknown')[:8]}" if "-" in group_id else ""
 
 
 def find_runs(folders: Iterable[Path]) -> Iterator[Path]:
@@ -137,7 +179,7 @@ def read_run(path: Path, metric: str) -> Run | Skipped:
         return Skipped(path, f"{status}: {summary.get('error')}")
     if status != "finished" or not isinstance(group, str) or not isinstance(seed, int) or isinstance(seed, bool):
         return Skipped(path, f"broken: {path / SUMMARY} lacks a status, seed or group_hash")
-    if finite_number(summary.get(metric)) is None:
+    if number_of(summary, metric) is None:
         return Skipped(path, f"without {metric}")
     return Run(path, summary)
 
@@ -172,10 +214,3 @@ def count_reasons(reasons: Iterable[str]) -> str:
 def started(run: Run) -> tuple[str, str]:
     """Sorts runs by the time they were started, which their id begins with."""
     return str(run.summary.get("run_id") or ""), str(run.path)
-
-
-def finite_number(value: Any) -> float | None:
-    """`value` as a float where it is a finite number."""
-    if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max:
-        return float(value)
-    return None

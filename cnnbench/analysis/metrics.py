@@ -1,41 +1,66 @@
-"""The metrics of a run: which way is better, and how they are written for people."""
+"""The metrics of a run: for each number of summary.json that can be judged, what is better and how it is written."""
 
-from collections.abc import Sequence
+import math
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-LOWER_IS_BETTER = ("loss", "seconds", "bytes", "ms", "macs", "parameters", "gap")  # the last word of a metric's name
-FRACTIONS = ("accuracy", "gap")
+from cnnbench.config.mistakes import suggest
+from cnnbench.errors import ConfigError
+
 Interval = Sequence[float]
-
-
-def higher_is_better(metric: str) -> bool:
-    """Whether more of this metric is what one wants."""
-    return metric.rpartition("_")[2] not in LOWER_IS_BETTER
+MISSED = "missed by some"
 
 
 @dataclass(frozen=True)
-class Scale:
-    """How a metric is written: fractions as percentages, their differences in points; `sign`: -1 if less is better."""
+class Metric:
+    """A number of summary.json.
 
-    name: str
-    factor: float
-    unit: str
-    difference_unit: str
-    sign: int
+    Attributes:
+        key: its name there.
+        higher_is_better: whether more of it is what one wants.
+        is_fraction: shown as a percentage, and a difference of it in points.
+        unit: of any other number.
+        missing_is_infinite: a run that has a target and no such number has missed it; anything else without a number
+            is not known.
+    """
 
-    @classmethod
-    def of(cls, metric: str) -> "Scale":
-        """The scale of a number of summary.json."""
-        sign = 1 if higher_is_better(metric) else -1
-        name = metric.replace("_", " ")
-        if metric.rpartition("_")[2] in FRACTIONS:
-            return cls(name, 100.0, "%", "points", sign)
-        return cls(name, 1.0, "", "", sign)
+    key: str
+    higher_is_better: bool
+    is_fraction: bool = False
+    unit: str = ""
+    missing_is_infinite: bool = False
+
+    @property
+    def name(self) -> str:
+        """In words."""
+        return self.key.replace("_", " ")
+
+    @property
+    def sign(self) -> int:
+        """1 where more is better, -1 where less is."""
+        return 1 if self.higher_is_better else -1
+
+    @property
+    def factor(self) -> float:
+        """From the number to what is shown."""
+        return 100.0 if self.is_fraction else 1.0
+
+    @property
+    def shown_unit(self) -> str:
+        """That of a value on the screen."""
+        return "%" if self.is_fraction else self.unit
+
+    @property
+    def difference_unit(self) -> str:
+        """That of a difference on the screen."""
+        return "points" if self.is_fraction else self.unit
 
     @property
     def axis(self) -> str:
         """The metric with its unit."""
-        return f"{self.name}, {self.unit}" if self.unit else self.name
+        return f"{self.name}, {self.shown_unit}" if self.shown_unit else self.name
 
     @property
     def difference_axis(self) -> str:
@@ -47,8 +72,16 @@ class Scale:
         """`91.25`: two decimals of a percentage, four digits of anything else; without the unit."""
         return format(value * self.factor, self._digits)
 
+    def write_spread(self, mean: float | None, sd: float | None) -> str:
+        """`90.12 ± 0.34`, or the mean alone; without a finite one some runs have missed their target."""
+        if mean is None or math.isinf(mean):
+            return MISSED
+        return self.write(mean) if sd is None else f"{self.write(mean)} ± {self.write(sd)}"
+
     def write_difference(self, value: float) -> str:
-        """`+0.31`."""
+        """`+0.31`; of an infinite one, where runs missed their target, the direction."""
+        if math.isinf(value):
+            return "later" if value > 0 else "earlier"
         return format(value * self.factor, f"+{self._digits}")
 
     def write_interval(self, interval: Interval) -> str:
@@ -61,4 +94,60 @@ class Scale:
 
     @property
     def _digits(self) -> str:
-        return ",.2f" if self.factor == 100 else ",.4g"
+        return ",.2f" if self.is_fraction else ",.4g"
+
+
+METRICS = {
+    metric.key: metric
+    for metric in (
+        Metric("test_accuracy", True, is_fraction=True),
+        Metric("test_top5_accuracy", True, is_fraction=True),
+        Metric("test_loss", False),
+        Metric("best_val_accuracy", True, is_fraction=True),
+        Metric("objective", True, is_fraction=True),
+        Metric("train_accuracy", True, is_fraction=True),
+        Metric("train_val_gap", False, is_fraction=True),
+        Metric("time_to_target", False, unit="s", missing_is_infinite=True),
+        Metric("train_seconds", False, unit="s"),
+        Metric("total_seconds", False, unit="s"),
+        Metric("images_per_second", True, unit="images/s"),
+        Metric("latency_ms", False, unit="ms"),
+        Metric("parameters", False),
+        Metric("nonzero_parameters", False),
+        Metric("macs", False),
+        Metric("model_bytes", False, unit="bytes"),
+        Metric("peak_memory_bytes", False, unit="bytes"),
+    )
+}
+
+
+def metric_of(key: str) -> Metric:
+    """The metric of this name.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    if key not in METRICS:
+        raise ConfigError(f"metric={key}: no such metric{suggest(key, METRICS)}")
+    return METRICS[key]
+
+
+def number_of(summary: Mapping[str, Any], key: str) -> float | None:
+    """A number of a summary; None where it is not known, infinity where a target was missed."""
+    number = finite_number(summary.get(key))
+    if number is None and key in METRICS and METRICS[key].missing_is_infinite and has_target(summary):
+        return math.inf
+    return number
+
+
+def has_target(summary: Mapping[str, Any]) -> bool:
+    """Whether the run had a target to reach."""
+    target = summary.get("target")
+    return isinstance(target, Mapping) and finite_number(target.get("value")) is not None
+
+
+def finite_number(value: Any) -> float | None:
+    """`value` as a float where it is a finite number."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max:
+        return float(value)
+    return None

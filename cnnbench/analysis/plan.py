@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from cnnbench.analysis.groups import Group
-from cnnbench.analysis.metrics import Scale
+from cnnbench.analysis.metrics import metric_of
 from cnnbench.analysis.statistics import pairs_for_difference
 from cnnbench.analysis.verdicts import paired_by_seed
 
@@ -21,7 +21,7 @@ def plan(groups: Sequence[Group], metric: str, difference: float, power: float, 
     def needed(value: float, sd: float | None) -> dict[str, Any]:
         seeds = None
         if sd is not None:
-            seeds = pairs_for_difference(sd, value / Scale.of(metric).factor, power=power, family=family)
+            seeds = pairs_for_difference(sd, value / metric_of(metric).factor, power=power, family=family)
         return {"difference": value, "seeds": seeds, "hours": 2 * seeds * hours if seeds and hours else None}
 
     rows = [group_spread(group, groups[0], metric) for group in groups]
@@ -53,7 +53,7 @@ def group_spread(group: Group, first: Group, metric: str) -> dict[str, Any]:
 
 def spread(values: Sequence[float]) -> float | None:
     """The standard deviation; None where there are too few values to know it."""
-    return plain.stdev(values) if len(values) >= FEWEST else None
+    return plain.stdev(values) if len(values) >= FEWEST and math.isfinite(sum(values)) else None
 
 
 def spread_of_differences(rows: Sequence[Mapping[str, Any]]) -> tuple[float | None, str]:

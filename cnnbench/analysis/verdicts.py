@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cnnbench.analysis.groups import Group
-from cnnbench.analysis.metrics import higher_is_better
+from cnnbench.analysis.metrics import metric_of
 from cnnbench.analysis.statistics import PairedDifference, Verdict, holm, paired_differences, seeds_needed, verdict
 from cnnbench.config.mistakes import suggest
 from cnnbench.errors import ConfigError
@@ -32,7 +32,7 @@ def compare_with(baseline: Group, groups: Sequence[Group], metric: str, margin: 
     differences = differences_of([paired_by_seed(baseline, other, metric) for other in others])
     adjusted = holm([difference.p_value if difference else None for difference in differences])
     family = sum(p is not None for p in adjusted)
-    higher = higher_is_better(metric)
+    higher = metric_of(metric).higher_is_better
     return [
         Comparison(
             baseline=baseline,
@@ -55,12 +55,11 @@ def differences_of(rows: Sequence[Sequence[float]]) -> list[PairedDifference | N
 
 def paired_by_seed(baseline: Group, other: Group, metric: str) -> list[float]:
     """The differences of the seeds that both have, by seed."""
-    ours = {run.seed: run.number(metric) for run in baseline.runs}
-    theirs = {run.seed: run.number(metric) for run in other.runs}
+    ours, theirs = baseline.by_seed(metric), other.by_seed(metric)
     return [
-        second - first
-        for seed in baseline.seeds
-        if (first := ours[seed]) is not None and (second := theirs.get(seed)) is not None
+        0.0 if ours[seed] == theirs[seed] else theirs[seed] - ours[seed]  # of two that missed a target none was faster
+        for seed in ours
+        if seed in theirs
     ]
 
 
@@ -72,7 +71,7 @@ def choose_baseline(groups: Sequence[Group], wanted: str | None) -> Group:
     """
     if wanted is None:
         return groups[0]
-    found = [g for g in groups if g.label == wanted] or [g for g in groups if g.group_hash.startswith(wanted)]
+    found = [g for g in groups if g.label == wanted] or [g for g in groups if g.id.startswith(wanted)]
     found = found or [g for g in groups if wanted in g.label.split()]
     if len(found) == 1:
         return found[0]
@@ -83,4 +82,4 @@ def choose_baseline(groups: Sequence[Group], wanted: str | None) -> Group:
 
 def names(groups: Sequence[Group]) -> str:
     """The hashes and labels of the groups, for a message."""
-    return ", ".join(f"{group.group_hash} ({group.label})" for group in groups)
+    return ", ".join(f"{group.id} ({group.label})" for group in groups)

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from contextlib import nullcontext, suppress
 from pathlib import Path
 
-from cnnbench.analysis.metrics import Scale
+from cnnbench.analysis.machines import mixed_policies
+from cnnbench.analysis.metrics import metric_of
 from cnnbench.analysis.plots import standalone
 from cnnbench.analysis.statistics import fewest_pairs
 from cnnbench.commands.arguments import Parser
@@ -105,7 +106,7 @@ def show(folder: Path, settings: Settings, *, as_json: bool, as_markdown: bool) 
     missing = why_not_done(folder, unfinished(folder, plan))
     if as_json:
         say_json(
-            effects_document(plan, effects, settings.metric, settings.margin)
+            effects_document(plan, groups, effects, settings.metric, settings.margin)
             | {"folder": str(folder), "missing": missing}
         )
         return
@@ -116,10 +117,12 @@ def show(folder: Path, settings: Settings, *, as_json: bool, as_markdown: bool) 
     what = (
         "of each technique, with all others" if plan.mode == "leave_one" else "of each technique, added to the baseline"
     )
-    unit = Scale.of(settings.metric).difference_unit
+    unit = metric_of(settings.metric).difference_unit
     say(f"\nEffect on {settings.metric} {what}{f' ({unit})' if unit else ''}:\n")
     show_table(columns, rows)
     say(f"\nfigure: {folder / FIGURE}")
     say_exactly(f"ablation: {folder}")
+    for line in mixed_policies([group for group in groups.values() if group.runs]):
+        note(line)
     if missing:
         note(f"{len(missing)} of {len(all_jobs(plan))} runs are not finished and do not count")

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from cnnbench.commands.arguments import Parser
-from cnnbench.config.compose import compose, refuse_code
+from cnnbench.config.compose import compose
 from cnnbench.config.overrides import every_job, refuse_mistakes
 from cnnbench.console import say, say_json, show_table
 from cnnbench.errors import ConfigError
@@ -50,7 +50,6 @@ def expand(overrides: Sequence[str], config_dir: str | None, *, sweep: bool) -> 
     Raises:
         ConfigError: with one line for every mistake.
     """
-    refuse_code(overrides)
     foreign = [text for text in overrides if text.lstrip("+~").startswith(("hydra.", "hydra/"))]
     if foreign:
         raise ConfigError(*(f"{text}: bench has no run folder and no launcher; leave it out" for text in foreign))

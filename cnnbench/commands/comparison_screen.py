@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cnnbench.analysis.groups import count_reasons
-from cnnbench.analysis.metrics import Scale
+from cnnbench.analysis.metrics import MISSED, Metric, metric_of
 from cnnbench.analysis.wording import plural
 from cnnbench.commands.interval_bars import draw_intervals
 from cnnbench.console import has_room, note, say, show_table
@@ -31,7 +31,7 @@ def show(document: Document) -> None:
 
 def show_verdicts(document: Document, names: Sequence[str]) -> None:
     """A row for each group: its mean, its difference from the baseline, and the verdict."""
-    scale = Scale.of(document["metric"])
+    scale = metric_of(document["metric"])
     compared = {comparison["candidate"]: comparison for comparison in document["comparisons"]}
     rows = [compared.get(group["group_hash"], {}) for group in document["groups"]]
     bars = draw_intervals([row.get("mean_difference") for row in rows], [row.get("ci95") for row in rows])
@@ -39,7 +39,7 @@ def show_verdicts(document: Document, names: Sequence[str]) -> None:
         "",
         "group",
         "n",
-        in_unit("mean ± sd", scale.unit),
+        in_unit("mean ± sd", scale.shown_unit),
         in_unit("difference", scale.difference_unit),
         "p (Holm)",
         "verdict",
@@ -49,7 +49,7 @@ def show_verdicts(document: Document, names: Sequence[str]) -> None:
             number,
             name,
             group["n"],
-            spread(group["mean"], group["sd"], scale),
+            scale.write_spread(group["mean"], group["sd"]),
             *(judged(row, scale) if row else ("", "", "baseline")),
         ]
         for number, (group, name, row) in enumerate(zip(document["groups"], names, rows, strict=True))
@@ -72,17 +72,13 @@ def in_unit(what: str, unit: str) -> str:
     return f"{what} ({unit})" if unit else what
 
 
-def spread(mean: float, sd: float | None, scale: Scale) -> str:
-    """`90.12 ± 0.34`, or the value alone."""
-    return scale.write(mean) if sd is None else f"{scale.write(mean)} ± {scale.write(sd)}"
-
-
-def judged(row: Mapping[str, Any], scale: Scale) -> tuple[str, ...]:
+def judged(row: Mapping[str, Any], scale: Metric) -> tuple[str, ...]:
     """A comparison in words: difference with its interval, p, verdict."""
-    if row["mean_difference"] is None:
+    if not row["n_pairs"]:
         return ("no shared seed", "", row["verdict"])
     needed, floor, interval = row["seeds_needed"], row["p_floor"], row["ci95"]
-    difference = scale.write_difference(row["mean_difference"])
+    mean = row["mean_difference"]
+    difference = MISSED if mean is None else scale.write_difference(mean)
     verdict = row["verdict"]
     if verdict == "undecided" and needed:
         verdict += f", {needed} seeds would do"
@@ -177,6 +173,7 @@ def remarks(document: Document) -> list[str]:
         for row in document["comparisons"]
         if row["unpaired_seeds"]
     ]
+    lines += document["mixed_policies"]
     if document["skipped"]:
         lines.append(f"left out: {count_reasons(row['reason'] for row in document['skipped'])}")
     return lines

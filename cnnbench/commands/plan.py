@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from cnnbench.analysis.groups import collect
-from cnnbench.analysis.metrics import Scale
+from cnnbench.analysis.metrics import metric_of
 from cnnbench.analysis.plan import FEWEST, plan
+from cnnbench.analysis.same_data import refuse_different_data
 from cnnbench.analysis.statistics import MOST_SEEDS
 from cnnbench.commands.arguments import Parser
 from cnnbench.console import note, say, say_json, show_table
@@ -34,6 +35,7 @@ def main(arguments: Sequence[str]) -> None:
     options = parser.parse_args(arguments)
     refuse_values(options.difference, options.power, options.family)
     groups = collect(options.folders, options.metric).groups
+    refuse_different_data(groups)
     document = plan(groups, options.metric, options.difference, options.power, options.family)
     if options.json:
         say_json(document)
@@ -61,7 +63,7 @@ def refuse_values(difference: float, power: float, family: int) -> None:
 def show(document: dict[str, Any]) -> None:
     """The spreads, then the seeds and hours that differences need."""
     metric, groups, needed = document["metric"], document["groups"], document["needed"]
-    unit = Scale.of(metric).difference_unit or metric
+    unit = metric_of(metric).difference_unit or metric
     goal = groups[0]["needed"]["difference"]
     show_table(
         ("group", "seeds", f"sd ({unit})", "sd of differences from the first", f"seeds to see {goal:g}"),
@@ -102,4 +104,4 @@ def write_seeds(seeds: int | None) -> str:
 
 def write(value: float | None, metric: str) -> str:
     """A deviation, in points where the metric is a fraction."""
-    return "unknown" if value is None else f"{Scale.of(metric).factor * value:.3g}"
+    return "unknown" if value is None else f"{metric_of(metric).factor * value:.3g}"

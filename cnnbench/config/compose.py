@@ -1,4 +1,4 @@
-"""Overrides to a checked config; and what of a command line is refused, since a config must not run code."""
+"""A command line to Hydra's flags, and overrides to a checked config."""
 
 from argparse import Namespace
 from collections.abc import Sequence
@@ -21,6 +21,7 @@ def parse_options(arguments: Sequence[str]) -> Namespace:
         ConfigError: a flag that Hydra does not have or not beside another, or that would replace the whole config.
     """
     parser = get_args_parser()
+    parser.allow_abbrev = False  # `--exp FILE` is not --experimental-rerun
 
     def refuse(message: str) -> NoReturn:
         raise ConfigError(f"{message}; see `cnnbench train --help`")
@@ -29,6 +30,12 @@ def parse_options(arguments: Sequence[str]) -> Namespace:
     options = parser.parse_args(list(arguments))
     if options.config_path or options.config_name:
         parser.error("--config-path and --config-name are not supported, --config-dir adds a folder of your own")
+    if options.experimental_rerun:
+        parser.error("--experimental-rerun: refused, it would run code from a file; use cnnbench resume")
+    if options.package:
+        parser.error("--package is not supported, --cfg shows the whole config")
+    if options.resolve and not options.cfg:
+        parser.error("--resolve goes with --cfg")
     if sum(map(bool, (options.run, options.multirun, options.cfg, options.info, options.shell_completion))) > 1:
         parser.error("only one of -m, --cfg, --info and --run can be given")
     return options
@@ -42,21 +49,8 @@ def compose(overrides: Sequence[str], config_dir: str | None = None) -> RunConfi
     Raises:
         ConfigError: with one line for every mistake.
     """
-    refuse_code(overrides)
     try:
         return check_config(to_plain(compose_overrides(overrides, config_dir)))
     except (HydraException, OmegaConfBaseException, ConfigError) as error:
         refuse_mistakes(overrides, config_dir)
-        raise ConfigError(first_line(error)) from None
-
-
-def refuse_code(arguments: Sequence[str]) -> None:
-    """Refuses what would make Hydra import or unpickle something of the caller's choice.
-
-    Raises:
-        ConfigError: naming each such argument.
-    """
-    forbidden = ("_target_", "hydra.callbacks", "hydra/callbacks", "--experimental-rerun")
-    found = [argument for argument in arguments if any(word in argument for word in forbidden)]
-    if found:
-        raise ConfigError(*(f"{argument}: refused, a config must not run code; leave it out" for argument in found))
+        raise error if isinstance(error, ConfigError) else ConfigError(first_line(error)) from None

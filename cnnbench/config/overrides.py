@@ -14,6 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from cnnbench.config.composition import compose_overrides, first_line, to_plain
 from cnnbench.config.mistakes import did_you_mean, suggest
+from cnnbench.config.refusal import RUNS_CODE, foreign_words, is_hydras, is_special
 from cnnbench.config.run_config import check_config
 from cnnbench.config.settings import check_values
 from cnnbench.config.tables import LIST_GROUPS, conf_folder
@@ -40,7 +41,9 @@ def refuse_mistakes(
     groups = _groups(config_dir)
     good: list[Override] = []
     unclear: set[str] = set()  # groups whose settings cannot be judged, for their choice is wrong
-    for override in _parse(overrides, findings):
+    parsed = list(_parse(overrides, findings))
+    findings += foreign_words(parsed)
+    for override in [override for override in parsed if not foreign_words([override]) and not is_hydras(override)]:
         wrong = _wrong_choices(override, groups) + _wrong_sweep(override, sweep)
         findings += wrong
         unclear |= {override.key_or_group} if wrong else set()
@@ -54,6 +57,8 @@ def refuse_mistakes(
         known = {key for job in _jobs(chosen) for key in _known_keys(job, config_dir)}
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(*findings, first_line(error)) from None
+    except ConfigError as error:
+        raise ConfigError(*findings, *error.findings) from None
     unknown = [o for o in good if o not in chosen and not o.is_add() and o.key_or_group not in known]
     findings += [_unknown_key(override.key_or_group, known) for override in unknown]
     if values:
@@ -119,7 +124,7 @@ def _groups(config_dir: str | None) -> dict[str, list[str]]:
 
 
 def _parse(overrides: Sequence[str], findings: list[str]) -> Iterator[Override]:
-    """What can be read of `overrides` and is not Hydra's own; appends to `findings` what cannot be read."""
+    """What can be read of `overrides`; appends to `findings` what cannot be."""
     parser = OverridesParser.create()
     for text in overrides:
         try:
@@ -132,8 +137,8 @@ def _parse(overrides: Sequence[str], findings: list[str]) -> Iterator[Override]:
             continue
         if not override.key_or_group:
             findings.append(f"{text}: has no key; write KEY=VALUE")
-        elif not override.is_hydra_override():
-            yield override
+            continue
+        yield override
 
 
 def _is_choice(override: Override, groups: Mapping[str, list[str]]) -> bool:
@@ -208,6 +213,8 @@ def _flatten(node: Any, prefix: str = "") -> Iterator[str]:
 
 
 def _unknown_key(key: str, known: Collection[str]) -> str:
+    if is_special(key):
+        return f"{key}: {RUNS_CODE}"
     near = did_you_mean(key, [other for other in known if other.count(".") == key.count(".")])
     return f"{key}: unknown key{near or ';'} `cnnbench train --cfg job` shows all keys"
 

@@ -17,6 +17,9 @@ from cnnbench.config.settings import (
 from cnnbench.config.tables import GROUPS, LIST_GROUPS, shared_settings, table_of
 from cnnbench.errors import ConfigError
 
+FROM_PYTHON = "from_python"
+"""The `name` of a model that was given to the run as an object: the config then has its class and architecture."""
+GIVEN_MODEL = {"class": str, "architecture": str}
 Views = Literal["none", "flip", "flip_shift"]
 
 
@@ -95,19 +98,28 @@ def check_config(values: Mapping[str, Any]) -> RunConfig:
 
 def check_group(group: str, node: Mapping[str, Any]) -> list[str]:
     """The mistakes in the part of the config that one group holds."""
+    if _is_given_model(group, node):
+        return check_values({key: value for key, value in node.items() if key != "name"}, GIVEN_MODEL, group)
     table = table_of(group)
     if group not in LIST_GROUPS:
         return check(table, group, node, shared=shared_settings(group))
-    return [
+    renamed = [name for name, values in node.items() if isinstance(values, Mapping) and "name" in values]
+    return [f"{group}.{name}.name: {name} is its name; choose another with {group}=[NAME]" for name in renamed] + [
         finding
         for name, values in node.items()
-        if isinstance(values, Mapping)  # check_config has named the others
+        if isinstance(values, Mapping) and name not in renamed  # check_config has named the others
         for finding in check(table, group, {"name": name, **values}, path=f"{group}.{name}")
     ]
 
 
+def _is_given_model(group: str, node: Mapping[str, Any]) -> bool:
+    return group == "model" and node.get("name") == FROM_PYTHON
+
+
 def canonical_group(group: str, node: Mapping[str, Any]) -> dict[str, Any]:
     """The part of a checked config that one group holds, in its canonical form; where order means nothing, by name."""
+    if _is_given_model(group, node):
+        return dict(node)
     table, shared = table_of(group), shared_settings(group)
     if not GROUPS[group].is_list:
         return canonical_node(table, group, node, shared=shared)

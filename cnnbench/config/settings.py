@@ -52,6 +52,9 @@ PositiveInt = Annotated[int, Range(at_least=1)]
 Count = Annotated[int, Range(at_least=0)]
 
 
+LARGEST_INT = 2**63 - 1  # what a tensor of whole numbers can hold
+
+
 def spell(value: Any) -> str:
     """A setting as YAML spells it."""
     names = {None: "null", True: "true", False: "false"}
@@ -112,7 +115,8 @@ def check_values(node: Node, expected: Mapping[str, Any], path: str) -> list[str
         if key not in expected:
             findings.append(f"{prefix}{key}: unknown key{suggest(str(key), expected)}")
         elif not accepts(expected[key], value):
-            findings.append(f"{prefix}{key}={spell(value)}: should be {in_words(expected[key])}")
+            largest = f", at most {LARGEST_INT}" if isinstance(value, int) and value > LARGEST_INT else ""
+            findings.append(f"{prefix}{key}={spell(value)}: should be {in_words(expected[key])}{largest}")
     findings += [f"{prefix}{key}: missing; give {in_words(expected[key])}" for key in expected if key not in node]
     return findings
 
@@ -133,7 +137,7 @@ def build(table: Table, group: str, node: Node, *, path: str | None = None, **co
 
 
 def accepts(annotation: Any, value: Any) -> bool:
-    """Whether `value`, as YAML reads it, fits the annotation; NaN and infinity never do."""
+    """Whether `value`, as YAML reads it, fits the annotation; NaN, infinity and more than 64 bits never do."""
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         return accepts(arguments[0], value) and all(value in limit for limit in arguments[1:])
@@ -147,7 +151,7 @@ def accepts(annotation: Any, value: Any) -> bool:
     if annotation is float:
         return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
     if annotation is int:
-        return isinstance(value, int) and not isinstance(value, bool)
+        return isinstance(value, int) and not isinstance(value, bool) and abs(value) <= LARGEST_INT
     if annotation is FolderPath:
         return isinstance(value, str)
     return annotation is Any or value is annotation or isinstance(value, annotation or types.NoneType)

@@ -22,6 +22,11 @@ def source_settings(node: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in node.items() if key not in shared}
 
 
+def same_source(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
+    """Whether two nodes name the same images, however they are split."""
+    return source_settings(first) == source_settings(second)
+
+
 def read_splits(source: Source, node: Mapping[str, Any]) -> Splits:
     """The training and validation part, read; the test part stays unread."""
     return split(source, **{key: node[key] for key in settings(split)})

@@ -48,6 +48,9 @@ class ImageSet(Protocol):
     def subset(self, indices: Tensor) -> "ImageSet":
         """The images at `indices`, in that order."""
 
+    def relabelled(self, labels: Tensor) -> "ImageSet":
+        """The same images with these labels, (N,) int64."""
+
     def to(self, device: torch.device | str) -> "ImageSet":
         """The same set, giving its batches on `device`."""
 
@@ -88,6 +91,9 @@ class ResidentImages:
     def subset(self, indices: Tensor) -> "ResidentImages":
         images = self.images.index_select(0, indices.to(self.images.device))
         return replace(self, images=images, labels=self.labels.index_select(0, indices))
+
+    def relabelled(self, labels: Tensor) -> "ResidentImages":
+        return replace(self, labels=labels)
 
     def to(self, device: torch.device | str) -> "ResidentImages":
         return replace(self, images=self.images.to(device))

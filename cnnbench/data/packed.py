@@ -50,6 +50,9 @@ class PackedImages:
     def subset(self, indices: Tensor) -> "PackedImages":
         return replace(self, rows=self.rows.index_select(0, indices), labels=self.labels.index_select(0, indices))
 
+    def relabelled(self, labels: Tensor) -> "PackedImages":
+        return replace(self, labels=labels)
+
     def to(self, device: torch.device | str) -> "PackedImages":
         return replace(self, device=torch.device(device))
 

@@ -55,6 +55,9 @@ class StreamedImages:
         paths = tuple(self.paths[i] for i in indices.tolist())
         return replace(self, paths=paths, labels=self.labels.index_select(0, indices))
 
+    def relabelled(self, labels: Tensor) -> "StreamedImages":
+        return replace(self, labels=labels)
+
     def to(self, device: torch.device | str) -> "StreamedImages":
         return replace(self, device=torch.device(device))
 

@@ -1,19 +1,12 @@
 """The networks of the articles' listings, as they were meant: `plain` with its finer settings fixed."""
 
-from typing import Any
+from typing import Any, Literal
 
-from cnnbench.config.settings import Positive, PositiveInt, ProperFraction
+from cnnbench.config.settings import Count, Positive, PositiveInt, ProperFraction
 from cnnbench.models.blocks import Activation, ConvNet, Head, ImageShape, Norm, Pool
 from cnnbench.models.plain import plain
 
-FIXED: dict[str, Any] = {
-    "stride": 1,
-    "padding": "same",
-    "pool_size": 2,
-    "pool_stride": 2,
-    "pool_ceil_mode": True,  # four poolings of 8x8 digits: 8, 4, 2, 1, 1
-    "spatial_dropout": 0.0,
-}
+FIXED: dict[str, Any] = {"stride": 1, "pool_size": 2, "pool_stride": 2, "spatial_dropout": 0.0}
 
 
 def stacked(
@@ -24,11 +17,14 @@ def stacked(
     width_multiplier: Positive,
     depth: PositiveInt,
     kernel_size: PositiveInt,
+    padding: Count | Literal["same"],
     separable: bool,
     residual: bool,
     norm: Norm,
     activation: Activation,
     pool: Pool,
+    pool_ceil_mode: bool,
+    last_pool: bool,
     head: Head,
     hidden: PositiveInt,
     dropout: ProperFraction,
@@ -48,11 +44,14 @@ def stacked(
         width_multiplier=width_multiplier,
         depth=depth,
         kernel_size=kernel_size,
+        padding=padding,
         separable=separable,
         residual=residual,
         norm=norm,
         activation=activation,
         pool=pool,
+        pool_ceil_mode=pool_ceil_mode,
+        last_pool=last_pool,
         head=head,
         hidden=hidden,
         dropout=dropout,

@@ -76,7 +76,7 @@ class Style:
         if self.padding == "same" and self.kernel_size % 2 == 0:
             raise ConfigError(
                 f"model.kernel_size={self.kernel_size}: padding=same needs an odd kernel; use 3, 5 or 7, "
-                f"or with model=plain give model.padding in pixels"
+                f"or give model.padding in pixels"
             )
 
 

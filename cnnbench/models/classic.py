@@ -6,7 +6,7 @@ from typing import Literal
 
 from torch import nn
 
-from cnnbench.config.settings import Count, Positive, PositiveInt, ProperFraction
+from cnnbench.config.settings import Positive, PositiveInt, ProperFraction
 from cnnbench.models.blocks import (
     POOLS,
     Activation,
@@ -20,6 +20,7 @@ from cnnbench.models.blocks import (
     scaled,
 )
 
+LENET_SIDE = 32  # pixels
 VGG_DEPTHS = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
 VGG_WIDTHS = (64, 128, 256, 512, 512)
 ALEXNET_WIDTHS = (64, 192, 384, 256, 256)
@@ -30,19 +31,20 @@ def lenet(
     image_shape: ImageShape,
     num_classes: int,
     *,
-    padding: Count,
     activation: Activation,
     pool: Literal["max", "avg", "sum"],
     dropout: ProperFraction,
 ) -> ConvNet:
     """LeNet-5: 5x5 convolutions to 6 and 16 maps, hidden layers of 120 and 84 (LeCun et al., 1998, section II.B).
 
-    As usual today, S2 feeds C3 completely, subsampling has no weights and the output layer is linear.
+    The first convolution pads images of less than 32 pixels to that size, as the paper centres its 28x28 digits in a
+    field of 32x32; the second pads nothing. As usual today, S2 feeds C3 completely, subsampling has no weights and
+    the output layer is linear.
     """
-    style = Style("none", activation, kernel_size=5, padding=padding)
+    border = max(0, LENET_SIDE - min(image_shape[1:]))
     stages = nn.Sequential()
-    for in_channels, out_channels in ((image_shape[0], 6), (6, 16)):
-        unit = conv_unit(in_channels, out_channels, style)
+    for in_channels, out_channels, padding in ((image_shape[0], 6, (border + 1) // 2), (6, 16, 0)):
+        unit = conv_unit(in_channels, out_channels, Style("none", activation, kernel_size=5, padding=padding))
         stages.append(nn.Sequential(OrderedDict(unit=unit, pool=POOLS[pool](2, 2))))
     return classifier(
         stages,
@@ -52,7 +54,6 @@ def lenet(
         hidden=(120, 84),
         dropout=dropout,
         activation=activation,
-        cure="use model.padding=2 or larger images",
     )
 
 

@@ -24,7 +24,7 @@ from cnnbench.models.blocks import (
     with_shortcut,
 )
 
-CURE = "use fewer model.widths, model.pool=none or larger images"
+CURE = "use model.pool_ceil_mode=true, fewer model.widths, model.pool=none or larger images"
 UNPADDED_CURE = "use model.padding=same, fewer model.widths or larger images"
 MONOTONE = ("relu", "leaky_relu", "elu", "sigmoid", "tanh")
 CONVS_PER_BLOCK = 2  # a skip around two convolutions, He et al., 2016, figure 2
@@ -48,6 +48,7 @@ def plain(
     pool_size: PositiveInt,
     pool_stride: PositiveInt,
     pool_ceil_mode: bool,
+    last_pool: bool,
     spatial_dropout: ProperFraction,
     head: Head,
     hidden: PositiveInt,
@@ -57,7 +58,8 @@ def plain(
 
     Pooling takes the maximum, average or sum of k x k windows, has no parameters and is no convolution;
     pool=stride lets the last convolution of the stage step by `pool_stride` instead (Springenberg et al., 2015).
-    With `pool_ceil_mode` a window may hang over the border, so that a map of one pixel can still be pooled.
+    With `pool_ceil_mode` a window may hang over the border, so that a map of one pixel can still be pooled; without,
+    a row that fills no window is left out, as in the articles. `last_pool=false` spares the last stage's map.
     `stride` is that of the first convolution of each stage. Residual blocks span two convolutions, one where
     the number is odd. With `separable` the first convolution stays a full one: images have few channels to mix.
 
@@ -72,15 +74,17 @@ def plain(
             f"model.kernel_size={kernel_size} does not; use model.padding=same"
         )
     style = Style(norm, activation, kernel_size, padding, separable)
-    strides = [stride] + [1] * (depth - 1)
-    if pool == "stride":
-        strides[-1] *= pool_stride
+    pools = [pool] * (len(widths) - 1) + [pool if last_pool else "none"]
+    channels = pairwise([image_shape[0], *scaled(widths, width_multiplier)])
     stages = nn.Sequential()
-    for in_channels, out_channels in pairwise([image_shape[0], *scaled(widths, width_multiplier)]):
+    for (in_channels, out_channels), stage_pool in zip(channels, pools, strict=True):
+        strides = [stride] + [1] * (depth - 1)
+        if stage_pool == "stride":
+            strides[-1] *= pool_stride
         stage = _blocks(in_channels, out_channels, strides, style, residual=residual, opens_net=len(stages) == 0)
-        if pool in POOLS:
-            stage.pool = POOLS[pool](pool_size, pool_stride, ceil_mode=pool_ceil_mode)
-        if pool == "max" and activation in MONOTONE:
+        if stage_pool in POOLS:
+            stage.pool = POOLS[stage_pool](pool_size, pool_stride, ceil_mode=pool_ceil_mode)
+        if stage_pool == "max" and activation in MONOTONE:
             activate_after_pool(stage)
         if spatial_dropout:
             stage.dropout = nn.Dropout2d(spatial_dropout)

@@ -5,6 +5,7 @@ import zipfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,15 +21,19 @@ UNREADABLE = (OSError, ValueError, KeyError, EOFError, MemoryError, RuntimeError
 
 @dataclass(frozen=True)
 class Predictions:
-    """A run's answers on its test split: `logits` (N, K) float32 and `labels` (N,) int64."""
+    """A run's answers on its test split: `logits` (N, K) float32, rounded to float16, and `labels` (N,) int64.
+
+    `answers` (N,) are those before the rounding, by which logits tie; None in files that older versions wrote.
+    """
 
     logits: NDArray[np.float32]
     labels: Classes
+    answers: Classes | None = None
 
     @property
     def predicted(self) -> Classes:
-        """The class of the largest logit, (N,)."""
-        return self.logits.argmax(axis=1)
+        """The class of the largest logit, (N,): the lowest among equals."""
+        return self.logits.argmax(axis=1) if self.answers is None else self.answers
 
     def fits(self, other: "Predictions") -> bool:
         """Whether these are answers to the same question: the same labels, and as many classes."""
@@ -47,9 +52,21 @@ def load_predictions(run: Path) -> Predictions | None:
             if not 0 <= labels.min() <= labels.max() < logits.shape[1]:
                 return None
             logits = np.clip(logits.astype(np.float32), -LARGEST, LARGEST)
-            return Predictions(logits, labels.astype(np.int64))
+            answers = saved.get("predicted")
+            if answers is not None and not _fit(answers, logits):
+                return None
+            return Predictions(logits, labels.astype(np.int64), None if answers is None else answers.astype(np.int64))
     except UNREADABLE:
         return None
+
+
+def _fit(answers: NDArray[Any], logits: NDArray[np.float32]) -> bool:
+    """Whether `answers` are classes with a logit that none exceeds: rounding lets logits tie, but changes no order."""
+    if answers.dtype.kind not in "iu" or answers.shape != logits.shape[:1]:
+        return False
+    if not 0 <= answers.min() <= answers.max() < logits.shape[1]:
+        return False
+    return bool((np.take_along_axis(logits, answers[:, None].astype(np.int64), 1)[:, 0] == logits.max(axis=1)).all())
 
 
 def load_labels(run: Path) -> Classes | None:
@@ -70,8 +87,12 @@ def _saved(run: Path) -> "np.lib.npyio.NpzFile":
 
 
 def write_predictions(run: Path, logits: NDArray[np.float32], labels: Classes) -> None:
-    """Writes predictions.npz: `logits` (N, K) as float16, `labels` (N,), and their `indices` (N,) in the test split."""
+    """Writes predictions.npz: `logits` (N, K) as float16, `labels` (N,), their `indices` (N,) in the test split, and
+    what was `predicted` (N,): the class of the largest float32 logit, in the smallest integers that hold every class.
+    """
     buffer = io.BytesIO()
     indices = np.arange(len(labels))
-    np.savez_compressed(buffer, logits=logits.astype(np.float16), labels=labels, indices=indices)
+    predicted = logits.argmax(axis=1).astype(np.min_scalar_type(logits.shape[1] - 1))
+    arrays = {"logits": logits.astype(np.float16), "labels": labels, "indices": indices, "predicted": predicted}
+    np.savez_compressed(buffer, **arrays)
     write_atomically(run / PREDICTIONS, buffer.getvalue())

@@ -49,12 +49,6 @@ class Job:
     description: Description
     device: Device
 
-    @property
-    def training_flops(self) -> int:
-        """Per image: forward and backward, twice as much, but for the gradient of the images that nobody needs."""
-        first = next((layer.macs for layer in self.description.layers if layer.macs), 0)
-        return 2 * (3 * self.description.macs - first)
-
 
 def prepare(jobs: Sequence[tuple[Sequence[str], RunConfig]]) -> list[Job]:
     """The jobs with everything that can be wrong with them looked at; no data is read or downloaded.
@@ -113,7 +107,7 @@ def measure(jobs: Sequence[Job], rounds: int) -> dict[str, Any]:
 def utilisation(job: Job, row: Row, peaks: Peaks) -> Row:
     """The share of the peak in the row's precision that its training and its inference reach; null without either."""
     peak = peaks[row["device"]].get(row["precision"])
-    flops = {"training": job.training_flops, "inference": 2 * job.description.macs}
+    flops = {"training": row["training_flops"], "inference": 2 * job.description.macs}
     rates = {what: row[f"{what}_images_per_second"] for what in flops}
     return {f"{what}_utilisation": rate * flops[what] / peak if rate and peak else None for what, rate in rates.items()}
 
@@ -206,6 +200,7 @@ def empty_row(job: Job, policy: Policy, compile: Compile) -> Row:
         "latency_ms": None,
         "peak_memory_bytes": None,
         "macs": job.description.macs,
+        "training_flops": None,
         "parameters": job.description.parameters,
         "training_utilisation": None,
         "inference_utilisation": None,
@@ -223,6 +218,7 @@ def speeds(contender: TimedConfig, times: Mapping[str, Sequence[float]]) -> Row:
         "inference_images_per_second": 2 * contender.batch_size / statistics.median(times[EVALUATION]),
         "latency_ms": {kind: percentiles_ms(times[kind]) for kind in LATENCY_BATCHES},
         "peak_memory_bytes": contender.memory_bytes,
+        "training_flops": contender.training_flops,
     }
 
 

@@ -20,7 +20,7 @@ def measure_latency(model: nn.Module, image_shape: ImageShape, normalize: Normal
     In the form and precision that images are evaluated in, but not compiled; views of test-time augmentation are not
     counted. Draws no random numbers.
     """
-    ready = prepared(model, device)
+    ready = prepared(model, device, image_shape)
     images = normalize(torch.zeros(1, *image_shape, dtype=torch.uint8, device=device.torch_device))
 
     @torch.inference_mode()

@@ -4,21 +4,23 @@ from dataclasses import replace
 from functools import partial
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from cnnbench.assemble import make_batches, make_model, make_training
 from cnnbench.config.run_config import RunConfig
-from cnnbench.data import ResidentImages, Source, Splits
+from cnnbench.data import ImageShape, ResidentImages, Source, Splits
 from cnnbench.data.batches import TrainBatches
 from cnnbench.device import Device
 from cnnbench.inference import prepared
 from cnnbench.loop import train_step
+from cnnbench.models.describe import walk
 from cnnbench.seeds import generator
 from cnnbench.speed.memory import memory_of
 from cnnbench.speed.stopwatch import seconds_of
 
 EPOCH_BATCHES = 8
+FAR_FROM_THE_END = 1_000_000  # times the epochs: what changes in the course of a run does not while it is timed
 TRAINING_SECONDS = 0.2  # of the steps that are timed as one
 LATENCY_BATCHES = {"1": 1, "64": 64}
 EVALUATION = "evaluation"
@@ -28,13 +30,16 @@ EVALUATION = "evaluation"
 class TimedConfig:
     """Trains on random images of the source's shape by the loop's own step and the run's own batches.
 
-    `seconds` is what one forward pass of each kind took when tried out: of 1 and 64 images, and of EVALUATION.
+    Always as at the start of a run: the smallest of progressive resizing's images, no layer frozen later, dense.
+    `training_flops` are those of such a step for an image. `seconds` is what one forward pass of each kind took when
+    tried out: of 1 and 64 images, and of EVALUATION.
     `memory_bytes` is what weights, gradients and optimizer state take and a training step beside them.
     """
 
     def __init__(self, config: RunConfig, source: Source, device: Device, batch_size: int) -> None:
         splits = random_splits(source, EPOCH_BATCHES * batch_size)
-        batches = make_batches(replace(config, batch_size=batch_size), splits, device)
+        config = replace(config, batch_size=batch_size, epochs=config.epochs * FAR_FROM_THE_END)
+        batches = make_batches(config, splits, device)
         model = make_model(config, source.image_shape, source.num_classes)
         self.device = device
         self.batch_size = batch_size
@@ -42,6 +47,8 @@ class TimedConfig:
         self.steps = 1
         self.seconds: dict[str, float] = {}
         self.memory_bytes: int | None = None
+        self.training_flops = 0
+        self._image_shape = source.image_shape
         self._stream = batches.endless()
         self._inputs = {
             kind: _random_images(source, size, device, batches)
@@ -54,7 +61,7 @@ class TimedConfig:
         Raises:
             RuntimeError: the policy does not work here, or there is no memory for the batch.
         """
-        self.train()
+        self._count_flops()
         beyond = memory_of(self.train, self.device.torch_device)
         self.steps = max(round(TRAINING_SECONDS / seconds_of(self.train)), 1)
         self.memory_bytes = None if beyond is None else beyond + self._held_bytes()
@@ -73,7 +80,7 @@ class TimedConfig:
 
     def prepare_inference(self) -> None:
         """Makes the network as trained so far ready for `forward`, as a run does to evaluate."""
-        self._ready = self.device.compiled(prepared(self.training.model, self.device))
+        self._ready = self.device.compiled(prepared(self.training.model, self.device, self._image_shape))
 
     @torch.inference_mode()
     def forward(self, kind: str) -> None:
@@ -83,12 +90,42 @@ class TimedConfig:
             self._ready(self._inputs[kind])
         self.device.synchronize()
 
+    def _count_flops(self) -> None:
+        """Trains a step and adds up what its forward passes, two under sam, take with their backward passes."""
+        forward, shapes = self.training.forward, []
+
+        def look(images: Tensor) -> Tensor:
+            shapes.append((images.shape[1], images.shape[2], images.shape[3]))
+            return forward(images)
+
+        self.training.forward = look
+        self.train()
+        self.training.forward = forward
+        self.training_flops = sum(training_flops(self.training.model, shape) for shape in shapes)
+
     def _held_bytes(self) -> int:
         model = self.training.model
         gradients = [parameter.grad for parameter in model.parameters()]
         leaves = tree_leaves([list(model.parameters()), list(model.buffers()), gradients])
         leaves += tree_leaves(list(self.training.optimizer.state.values()))
         return sum(leaf.numel() * leaf.element_size() for leaf in leaves if isinstance(leaf, Tensor))
+
+
+def training_flops(model: nn.Module, image_shape: ImageShape) -> int:
+    """Those of one image, forward and backward.
+
+    The gradient of a layer's weights costs what the layer does forward, where they are trained; so does that of what
+    comes into it, where something before it is trained.
+    """
+    description = walk(model, image_shape)
+    macs, is_trained = 3 * description.macs, False
+    for name, layer in {layer.name: layer for layer in description.layers}.items():
+        module = model.get_submodule(name)
+        trained = [parameter for parameter in module.parameters(recurse=False) if parameter.requires_grad]
+        if not any(module.children()):  # else its products are those of the layers within it
+            macs -= layer.macs * (2 - any(parameter.ndim >= 2 for parameter in trained) - is_trained)
+        is_trained = is_trained or bool(trained)
+    return 2 * macs
 
 
 def random_splits(source: Source, count: int) -> Splits:

@@ -9,8 +9,10 @@ from typing import Any, Literal
 
 import yaml
 
+from cnnbench.config.composition import first_line
 from cnnbench.config.mistakes import suggest
 from cnnbench.config.tables import GROUPS, LIST_GROUPS, conf_folder
+from cnnbench.config.yaml_files import refuse_odd_yaml
 from cnnbench.errors import ConfigError
 
 Mode = Literal["add_one", "leave_one", "pairs"]
@@ -45,10 +47,11 @@ def read_ablation(name: str, config_dir: str | None = None) -> Ablation:
     files = {path.stem: path for folder in folders for path in sorted(folder.glob("*.yaml"))}
     if name not in files:
         raise ConfigError(f"ablation={name}: no such ablation{suggest(name, files)}")
+    refuse_odd_yaml(files[name])
     try:
         content = yaml.safe_load(files[name].read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise ConfigError(f"{files[name]}: cannot be read ({str(error).splitlines()[0]})") from None
+    except (OSError, ValueError, yaml.YAMLError) as error:  # a tag of Python, a date that is none
+        raise ConfigError(f"{files[name]}: cannot be read ({first_line(error)})") from None
     if not isinstance(content, dict) or set(content) != {"baseline", "techniques"}:
         raise ConfigError(f"{files[name]}: should hold `baseline` and `techniques`, and nothing else")
     refuse_malformed(files[name], content["baseline"], content["techniques"])
@@ -112,38 +115,44 @@ def make_variants(ablation: Ablation, mode: Mode, overrides: Sequence[str]) -> l
         case "pairs":
             chosen = {BASELINE: ()} | {name: (name,) for name in names}
             chosen |= {"+".join(pair): pair for pair in itertools.combinations(names, 2)}
-    shared = combine([*ablation.baseline, *overrides], [])
+    shared = combine([ablation.baseline, overrides], [])
     return [
-        Variant(name, techniques, combine(shared, [ablation.techniques[technique] for technique in techniques]))
+        Variant(name, techniques, combine([shared], [ablation.techniques[technique] for technique in techniques]))
         for name, techniques in chosen.items()
     ]
 
 
-def combine(shared: Sequence[str], techniques: Iterable[Sequence[str]]) -> list[str]:
-    """One list of overrides: of two of the same key the later counts.
+def combine(lists: Iterable[Sequence[str]], techniques: Iterable[Sequence[str]]) -> list[str]:
+    """One list of overrides from several, each of which comes to what `train` makes of it, in whatever order it stands.
 
-    A choice (`optimizer=adam`) takes with it what was set of the former one (`optimizer.nesterov=false`). What
-    techniques choose of `augmentation` and `regularization`, of which a run may have several, comes to what is chosen.
+    Of two values of one key the later counts. A choice (`optimizer=adam`) takes with it what the lists before its own
+    set of the former one (`optimizer.nesterov=false`). What techniques choose of `augmentation` and `regularization`,
+    of which a run may have several, comes to what is chosen.
     """
     combined: dict[str, str] = {}
-    for text in shared:
-        _put(combined, text)
-    for overrides in techniques:
-        for text in overrides:
-            key, _, value = text.partition("=")
-            if key in LIST_GROUPS and key in combined:
-                text = f"{key}=[{','.join(_union(combined[key].partition('=')[2], value))}]"
-            _put(combined, text)
+    for texts in lists:
+        _put(combined, texts)
+    for texts in techniques:
+        _put(combined, texts, unite=True)
     return list(combined.values())
 
 
-def _put(combined: dict[str, str], text: str) -> None:
-    key = text.partition("=")[0]
-    if key in GROUPS and key not in LIST_GROUPS:
-        for setting in [other for other in combined if other.startswith(f"{key}.")]:
+def _put(combined: dict[str, str], texts: Sequence[str], *, unite: bool = False) -> None:
+    parts = [(*_key_and_value(text), text) for text in texts]
+    for setting in [key for key in combined if any(key.startswith(f"{choice}.") for choice, *_ in parts)]:
+        if setting.partition(".")[0] in GROUPS.keys() - LIST_GROUPS:
             del combined[setting]
-    combined.pop(key, None)
-    combined[key] = text
+    for key, value, text in parts:
+        together = unite and key in LIST_GROUPS and key in combined
+        chosen = ",".join(_union(combined[key].partition("=")[2], value)) if together else ""
+        combined.pop(key, None)
+        combined[key] = f"{key}=[{chosen}]" if together else text
+
+
+def _key_and_value(text: str) -> tuple[str, str]:
+    """Of `++model.depth=2` the key `model.depth`; `model={depth: 2}` is of settings, no choice of a model."""
+    key, _, value = text.lstrip("+~").partition("=")
+    return (f"{key}.{{}}" if value.lstrip().startswith("{") else key), value
 
 
 def _union(*lists: str) -> list[str]:

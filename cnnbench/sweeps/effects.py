@@ -1,15 +1,17 @@
 """The effect of each technique, from the run folders of an ablation: accuracy, training time and latency."""
 
 import math
-import statistics as plain
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from cnnbench.analysis.comparison import median_ratio
 from cnnbench.analysis.groups import Group, Run, read_run
-from cnnbench.analysis.metrics import Scale, higher_is_better
+from cnnbench.analysis.machines import mixed_policies
+from cnnbench.analysis.metrics import metric_of
 from cnnbench.analysis.plots import ForestRow, forest
+from cnnbench.analysis.same_data import refuse_different_data
 from cnnbench.analysis.statistics import PairedDifference, Verdict, holm, verdict
 from cnnbench.analysis.verdicts import differences_of, paired_by_seed
 from cnnbench.errors import DataError
@@ -44,15 +46,17 @@ def read_groups(folder: Path, plan: Plan, metric: str) -> dict[str, Group]:
     """The finished runs of each variant that have a number for `metric`, by variant.
 
     Raises:
-        DataError: none has.
+        DataError: none has, or they were not made on the same images.
     """
     groups = {}
     for name, variant in plan.variants.items():
         found = [read_run(folder / f"{name}-seed{seed}", metric) for seed in plan.seeds]
         runs = tuple(r for r in found if isinstance(r, Run) and r.summary["group_hash"] == variant.group_hash)
         groups[name] = Group(variant.group_hash, name, runs, None)
-    if not any(group.runs for group in groups.values()):
+    trained = [group for group in groups.values() if group.runs]
+    if not trained:
         raise DataError(f"{folder}: no finished run with {metric}; choose another with metric=KEY of summary.json")
+    refuse_different_data(trained)
     return groups
 
 
@@ -69,7 +73,7 @@ def measure_effects(plan: Plan, groups: Mapping[str, Group], metric: str, margin
     differences = differences_of([paired_by_seed(groups[b], groups[a], metric) for a, b in compared.values()])
     interactions = differences_of([beyond_the_sum(plan, groups, variant, metric) for variant, _ in compared.values()])
     adjusted = holm([difference.p_value if difference else None for difference in differences])
-    higher = higher_is_better(metric)
+    higher = metric_of(metric).higher_is_better
     return [
         Effect(
             technique=name,
@@ -92,23 +96,14 @@ def beyond_the_sum(plan: Plan, groups: Mapping[str, Group], variant: str, metric
     if plan.mode != "pairs" or len(techniques) != 2:
         return []
     names = (variant, *techniques, BASELINE)
-    both, first, second, neither = ({run.seed: run.summary[metric] for run in groups[name].runs} for name in names)
+    both, first, second, neither = (groups[name].by_seed(metric) for name in names)
     shared = both.keys() & first.keys() & second.keys() & neither.keys()
     return [both[seed] - first[seed] - second[seed] + neither[seed] for seed in sorted(shared)]
 
 
-def median_ratio(first: Group, second: Group, key: str) -> float | None:
-    """The median over shared seeds of the first's number over the second's; None where no seed has both."""
-    numbers = {run.seed: number for run in second.runs if (number := run.number(key))}
-    ratios = [
-        number / numbers[run.seed]
-        for run in first.runs
-        if run.seed in numbers and (number := run.number(key)) is not None
-    ]
-    return plain.median(ratios) if ratios else None
-
-
-def effects_document(plan: Plan, effects: Sequence[Effect], metric: str, margin: float) -> dict[str, Any]:
+def effects_document(
+    plan: Plan, groups: Mapping[str, Group], effects: Sequence[Effect], metric: str, margin: float
+) -> dict[str, Any]:
     """All of it as one JSON document."""
     document: dict[str, Any] = {"ablation": plan.ablation, "mode": plan.mode, "seeds": plan.seeds}
     return document | {
@@ -117,13 +112,14 @@ def effects_document(plan: Plan, effects: Sequence[Effect], metric: str, margin:
         "techniques": plan.techniques,
         "metric": metric,
         "margin": margin,
+        "mixed_policies": mixed_policies([group for group in groups.values() if group.runs]),
         "effects": [asdict(effect) for effect in effects],
     }
 
 
 def table(effects: Sequence[Effect], metric: str) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """Columns and rows in words. Fractions, as accuracies, are in points; times are those without the technique's."""
-    scale, paired = Scale.of(metric), any(effect.interaction for effect in effects)
+    scale, paired = metric_of(metric), any(effect.interaction for effect in effects)
     rows: list[tuple[str, ...]] = []
     for effect in effects:
         difference = effect.difference
@@ -146,7 +142,7 @@ def table(effects: Sequence[Effect], metric: str) -> tuple[tuple[str, ...], list
 
 def draw(effects: Sequence[Effect], metric: str, margin: float) -> str:
     """The differences and their intervals as a figure, SVG."""
-    scale = Scale.of(metric)
+    scale = metric_of(metric)
     rows = []
     for effect in effects:
         difference = effect.difference

@@ -3,14 +3,14 @@
 import os
 import secrets
 import sys
+from argparse import Namespace
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
-import hydra
 from hydra._internal.callbacks import Callbacks
-from hydra.core.global_hydra import GlobalHydra
+from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
@@ -19,11 +19,10 @@ from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from cnnbench.config.compose import parse_options, refuse_code
-from cnnbench.config.composition import first_line, register_resolvers, search_path, to_plain
+from cnnbench.config.compose import parse_options
+from cnnbench.config.composition import CONFIG, first_line, make_hydra, register_resolvers, to_plain
 from cnnbench.config.overrides import refuse_mistakes
 from cnnbench.config.run_config import check_config
-from cnnbench.config.tables import conf_folder
 from cnnbench.errors import ConfigError, DataError, DiskError, Interrupted, SweepError
 from cnnbench.runs.folder import record_failure
 from cnnbench.runs.read import failed_runs, is_run
@@ -47,18 +46,16 @@ def launch(arguments: Sequence[str]) -> None:
         SweepError: with one line for every job of a sweep that failed.
     """
     options = parse_options(arguments)
-    refuse_code(arguments)
     if not options.shell_completion:
         looks = options.help or options.hydra_help or options.cfg or options.info  # these need no torch
         refuse_mistakes(options.overrides, options.config_dir, sweep=options.multirun, values=not looks)
     sweep = sweep_folder(options.overrides, "sweep") if options.multirun else None
     if sweep and any(map(is_run, sweep.glob("*"))):
         raise DataError(f"{sweep}: holds runs already; choose another folder with hydra.sweep.dir=PATH")
-    chosen_here = [f"hydra.sweep.dir='{sweep}'"] if sweep and f"hydra.sweep.dir={sweep}" not in arguments else []
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing and leaving
-    sys.argv = ["cnnbench" if options.shell_completion else "cnnbench train", *arguments, *chosen_here]
+    sys.argv = ["cnnbench" if options.shell_completion else "cnnbench train", *arguments]  # for environment.json
     try:
-        hydra_main()
+        call_hydra(options, [f"hydra.sweep.dir={quoted(sweep)}"] if sweep else [])
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(first_line(error)) from None
     except JobEnded as ended:
@@ -71,19 +68,38 @@ def launch(arguments: Sequence[str]) -> None:
         raise SweepError(*failures)
 
 
-@hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="config")
+def call_hydra(options: Namespace, more: Sequence[str]) -> None:
+    """Has Hydra do what the options say, with `more` overrides; it reads no command line of its own."""
+    ours, overrides = make_hydra(options.config_dir), [*options.overrides, *more]
+    if options.help:
+        ours.app_help(CONFIG, get_args_parser(), options)
+    elif options.hydra_help:
+        ours.hydra_help(CONFIG, get_args_parser(), options)
+    elif options.shell_completion:
+        ours.shell_completion(CONFIG, overrides)
+    elif options.cfg:
+        ours.show_cfg(CONFIG, overrides, options.cfg, package=None, resolve=options.resolve)
+    elif options.info:
+        ours.show_info(options.info, CONFIG, overrides)
+    elif options.multirun:
+        ours.multirun(CONFIG, hydra_main, overrides)
+    else:
+        ours.run(CONFIG, hydra_main, overrides)
+
+
 def hydra_main(composed: DictConfig) -> float | None:
     """One job: trains into the folder Hydra chose; returns the objective for a sweeper, NaN where the job failed."""
     from cnnbench.experiment import run_experiment
 
     settings = HydraConfig.get()
     folder = Path(settings.runtime.output_dir)
+    sweeps = not OmegaConf.is_missing(settings.job, "num")
     try:
         return run_experiment(check_config(to_plain(composed)), folder)["objective"]
     except Exception as error:
         with suppress(OSError):  # only where the job made nothing in it
             folder.rmdir()
-        if settings.mode == RunMode.RUN or isinstance(error, Interrupted):  # which alone ends a sweep at once
+        if not sweeps or isinstance(error, Interrupted):  # which alone ends a sweep at once
             raise JobEnded(error) from None
         record_failure(folder, error)  # a failing job must not end the sweep
         return float("nan")
@@ -98,23 +114,26 @@ def run_jobs(jobs: Sequence[Sequence[str]], hydra_overrides: Sequence[str], conf
         ConfigError: `hydra_overrides` are wrong.
         Interrupted: a signal stopped a job; those after it were not begun.
     """
-    with hydra.initialize_config_dir(str(conf_folder()), job_name="cnnbench", version_base="1.3"):
-        ours = GlobalHydra.instance().hydra
-        assert ours is not None
-        overrides = [*hydra_overrides, *search_path(config_dir)]
-        try:
-            config = ours.compose_config("config", overrides, run_mode=RunMode.MULTIRUN, with_log_configuration=False)
-            context = HydraContext(config_loader=ours.config_loader, callbacks=Callbacks(config))
-            launcher = Plugins.instance().instantiate_launcher(
-                hydra_context=context, task_function=hydra_main.__wrapped__, config=config
-            )
-        except (HydraException, OmegaConfBaseException) as error:
-            raise ConfigError(first_line(error)) from None
-        try:
-            for job in launcher.launch(jobs, initial_job_idx=0):
-                _ = job.return_value  # raises what ended a job outside of `hydra_main`
-        except JobEnded as ended:
-            raise ended.error from None
+    ours = make_hydra(config_dir)
+    try:
+        config = ours.compose_config(CONFIG, list(hydra_overrides), run_mode=RunMode.MULTIRUN)
+        context = HydraContext(config_loader=ours.config_loader, callbacks=Callbacks(config))
+        launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=context, task_function=hydra_main, config=config
+        )
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(first_line(error)) from None
+    try:
+        for job in launcher.launch(jobs, initial_job_idx=0):
+            _ = job.return_value  # raises what ended a job outside of `hydra_main`
+    except JobEnded as ended:
+        raise ended.error from None
+
+
+def quoted(text: object) -> str:
+    """`text` as the value of an override that Hydra takes letter by letter."""
+    mark = '"' if "'" in str(text) else "'"
+    return f"{mark}{text}{mark}"
 
 
 def sweep_folder(overrides: Sequence[str], kind: str) -> Path:

@@ -1,6 +1,6 @@
 """The moments of training at which a technique can act. Every regularizer and pruning method is a Callback."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from torch import Tensor, nn
@@ -33,9 +33,19 @@ class Callback:
     def after_step(self, model: nn.Module) -> None:
         """The optimizer has stepped; weights may be changed in place (under `torch.no_grad`)."""
 
+    def on_epoch_end(self, model: nn.Module) -> None:
+        """The epoch's last step is taken or, in float16, skipped; weights may be changed in place."""
+
     def model_for_evaluation(self, model: nn.Module) -> nn.Module:
         """The model to validate, test and keep: `model` itself or, for an average, another of its kind."""
         return model
+
+    def before_evaluation(self, model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> None:
+        """`model`, what `model_for_evaluation` made of them all, is evaluated next; called under autocast.
+
+        `batches` are those of the epoch once more, augmented as then, before `on_batch`. They cost nothing unless they
+        are asked for, and their random numbers are those of the epoch: none are drawn.
+        """
 
     def epoch_metrics(self, model: nn.Module) -> dict[str, float]:
         """What to add to the epoch's line in metrics.jsonl."""

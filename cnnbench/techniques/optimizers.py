@@ -111,7 +111,7 @@ def muon(
 ) -> Optimizer:
     """Muon for the hidden conv and linear weights, AdamW for the rest; weight decay is decoupled in both.
 
-    The rest is the first and the last weight (the model's input and output layers), biases and norm parameters.
+    The rest is the first and the last layer's weight, grouped convolutions, biases, norm parameters and scales.
     """
     _check_nesterov(nesterov, momentum)
     own = {"rule": "muon", "momentum": momentum, "nesterov": nesterov, "ns_steps": ns_steps, "normalize": normalize}
@@ -148,8 +148,13 @@ def muon_sgd(
 
 
 def _hidden_weights(model: nn.Module) -> set[int]:
-    """The ids of all weights but those of the input and the output layer."""
-    return {id(weight) for weight in [p for p in model.parameters() if p.ndim >= 2][1:-1]}
+    """The ids of the weights that are one matrix each: of conv and linear layers between the first and the last.
+
+    Not those of grouped convolutions: each group sees channels of its own, so a depthwise one has vectors, and
+    orthogonalising them together would mix what has nothing to do with each other.
+    """
+    layers = [m for m in model.modules() if isinstance(m, nn.Conv2d | nn.Linear)][1:-1]
+    return {id(layer.weight) for layer in layers if getattr(layer, "groups", 1) == 1}
 
 
 def _divided(groups: list[dict[str, Any]], hidden: set[int]) -> list[dict[str, Any]]:

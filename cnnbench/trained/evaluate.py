@@ -4,53 +4,86 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from cnnbench.assemble import evaluation_batches
 from cnnbench.config.compose import compose
+from cnnbench.config.mistakes import suggest
 from cnnbench.data import ImageSet, Source
-from cnnbench.data.find import find_data, read_splits, source_settings
-from cnnbench.data.images import spell_shape
+from cnnbench.data.find import find_data, read_splits, same_source
+from cnnbench.data.images import content_of, spell_shape
 from cnnbench.device import out_of_memory_named
 from cnnbench.errors import ConfigError, DataError
 from cnnbench.loop import Evaluation
 from cnnbench.loop import evaluate as evaluate_model
 from cnnbench.runs.folder import RunFolder
+from cnnbench.runs.read import read_summary
 from cnnbench.trained.load import TrainedModel, load_trained
 
 
 def evaluate_run(run: Path, overrides: Sequence[str], split: str) -> dict[str, Any]:
     """Loss and accuracies of the run's model on `split` of its data, or of the data that `overrides` choose.
 
+    Whether these are the run's own test images is told by their content; if so, the read is counted.
+
     Raises:
         ConfigError: an override is not about data.
-        DataError: the other data has another shape or other classes, or has no such split.
+        DataError: the other data has another shape or other classes, or has no such split; or the run's own data have
+            changed.
     """
     trained = load_trained(run)
     node = _other_data(overrides, trained) if overrides else trained.config.data
     source = find_data(node)
-    _refuse_other_shape(trained, source)
-    own = source_settings(node) == source_settings(trained.config.data)
+    label_of = _labels_of_classes(source, trained)
     with out_of_memory_named(trained.config.batch_size):
-        reads = _count_read(run) if split == "test" and own else None
-        evaluation = _evaluate(trained, source, node, split)
+        images = _read(source, node, split)
+        images = images.relabelled(label_of[images.labels])
+        fingerprint = content_of(images, trained.class_names).fingerprint
+        known = read_summary(run).get("data_fingerprints") or {}
+        if not overrides and known.get(split) not in (None, fingerprint):
+            raise DataError(
+                f"{source.origin}: its {split} images are not those of the run any more; "
+                f"put those back, or evaluate these as other data with data={source.name}"
+            )
+        is_own_test = fingerprint == known.get("test") or (
+            split == "test" and not known.get("test") and same_source(node, trained.config.data)
+        )
+        reads = _count_read(run, fingerprint) if is_own_test else None
+        evaluation = _evaluate(trained, images)
     document: dict[str, Any] = {"run": str(run), "data": source.name, "split": split, "images": len(evaluation.labels)}
     document |= {name: getattr(evaluation, name) for name in ("loss", "accuracy", "top5_accuracy")}
     return document | ({"test_reads": reads} if reads else {})
 
 
-def _evaluate(trained: TrainedModel, source: Source, node: dict[str, Any], split: str) -> Evaluation:
-    images = _read(source, node, split)
-    if not images:
-        raise DataError(f"data={source.name}: has no {split} split; choose another with --split")
+def _evaluate(trained: TrainedModel, images: ImageSet) -> Evaluation:
     batches = evaluation_batches(images, trained.config, trained.normalize, trained.device)
     evaluation = evaluate_model(trained.model, batches, trained.device, trained.config.test_time_augmentation)
     assert evaluation is not None
     return evaluation
 
 
-def _read(source: Source, node: dict[str, Any], split: str) -> ImageSet | None:
-    if split == "val":
-        return read_splits(source, node).val
-    return source.read("test") if source.has_test else None
+def _read(source: Source, node: dict[str, Any], split: str) -> ImageSet:
+    images = read_splits(source, node).val if split == "val" else source.read("test") if source.has_test else None
+    if not images:
+        raise DataError(f"data={source.name}: has no {split} split; choose another with --split")
+    return images
+
+
+def _labels_of_classes(source: Source, trained: TrainedModel) -> torch.Tensor:
+    """The run's label of each class of the source, which are the same by name: int64 (K,).
+
+    Raises:
+        DataError: its images have another shape than the run's, or it has a class that the run does not know.
+    """
+    ours, theirs = trained.image_shape, source.image_shape
+    if ours != theirs:
+        sides = f"has {spell_shape(theirs)} images, the run was trained on {spell_shape(ours)}"
+        raise DataError(f"data={source.name}: {sides}; give images of that shape")
+    unknown = [name for name in source.class_names if name not in trained.class_names]
+    if unknown:
+        near = suggest(unknown[0], trained.class_names)
+        raise DataError(f"data={source.name}: the run does not know its class {unknown[0]!r}{near}")
+    return torch.tensor([trained.class_names.index(name) for name in source.class_names])
 
 
 def _other_data(overrides: Sequence[str], trained: TrainedModel) -> dict[str, Any]:
@@ -72,18 +105,10 @@ def _other_data(overrides: Sequence[str], trained: TrainedModel) -> dict[str, An
     return node
 
 
-def _refuse_other_shape(trained: TrainedModel, source: Source) -> None:
-    ours, theirs = (trained.image_shape, len(trained.class_names)), (source.image_shape, source.num_classes)
-    if ours != theirs:
-        raise DataError(
-            f"data={source.name}: has {spell_shape(theirs[0])} images of {theirs[1]} classes, "
-            f"the run was trained on {spell_shape(ours[0])} and {ours[1]} classes"
-        )
-
-
-def _count_read(run: Path) -> int:
+def _count_read(run: Path, fingerprint: str) -> int:
     with RunFolder(run, resume=True) as folder:
         reads = folder.summary["test_reads"] + 1
-        folder.update_summary(test_reads=reads)
+        known = (folder.summary.get("data_fingerprints") or {}) | {"test": fingerprint}
+        folder.update_summary(test_reads=reads, data_fingerprints=known)
         folder.log(f"test split read ({reads}) by evaluate")
     return reads

@@ -7,11 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from cnnbench.assemble import make_model, recorded_device
+from cnnbench.assemble import make_model, recorded_device, with_given_model
 from cnnbench.config.run_config import RunConfig
 from cnnbench.data.batches import Normalize
 from cnnbench.device import Device
-from cnnbench.errors import CnnbenchError
+from cnnbench.errors import CheckpointError, CnnbenchError
 from cnnbench.inference import logits_over_views, prepared
 from cnnbench.runs.alike import refuse_unlike
 from cnnbench.runs.checkpoint import load_checkpoint, load_weights
@@ -39,13 +39,17 @@ class TrainedModel:
             return logits_over_views(self.model, normalized, self.config.test_time_augmentation).float()
 
 
-def load_trained(run: Path) -> TrainedModel:
+def load_trained(run: str | Path, model: nn.Module | None = None) -> TrainedModel:
     """The model that `train` tested: of the best epoch, or the last one where the config says `select: last`.
+
+    A run whose network was given from Python takes the weights into `model`, one of the same architecture.
 
     Raises:
         DataError: `run` is no run folder.
-        CheckpointError: no checkpoint of it can be loaded.
+        ConfigError: its network was given from Python, and is not given here.
+        CheckpointError: no checkpoint of it can be loaded, or `model` is another network.
     """
+    run = Path(run)
     config = load_config(run)
     folder = run / CHECKPOINTS
     state = load_checkpoint(folder, best=config.select == "best")
@@ -56,10 +60,14 @@ def load_trained(run: Path) -> TrainedModel:
     device = recorded_device(config, read_summary(run))
     device.activate()
     image_shape = (channels, height, width)
-    refuse_giants(config, image_shape, len(class_names), weights, folder)
-    model = make_model(config, image_shape, len(class_names))
+    if model is None:
+        refuse_giants(config, image_shape, len(class_names), weights, folder)
+        model = make_model(config, image_shape, len(class_names))
+    elif with_given_model(config, model).model != config.model:
+        raise CheckpointError(f"{run}: was trained with another network ({config.model}); give that one as model=")
     load_weights(model, weights, folder)
-    return TrainedModel(config, prepared(model, device), device, Normalize(mean, std, device), image_shape, class_names)
+    ready = prepared(model, device, image_shape)
+    return TrainedModel(config, ready, device, Normalize(mean, std, device), image_shape, class_names)
 
 
 def refuse_giants(

@@ -28,12 +28,12 @@ def predict_images(trained: TrainedModel, paths: Sequence[Path]) -> list[dict[st
     if findings:
         raise DataError(*findings)
     batches = torch.stack(images).split(2 * trained.config.batch_size)
-    probabilities = torch.cat([trained.logits(batch).softmax(1).cpu() for batch in batches])
+    logits = torch.cat([trained.logits(batch).cpu() for batch in batches])
     return [
         {
             "image": str(path),
-            "class": trained.class_names[int(row.argmax())],
-            "probabilities": dict(zip(trained.class_names, row.tolist(), strict=True)),
+            "class": trained.class_names[int(row.argmax())],  # of the logits: probabilities round to 1 and tie
+            "probabilities": dict(zip(trained.class_names, row.softmax(0).tolist(), strict=True)),
         }
-        for path, row in zip(paths, probabilities, strict=True)
+        for path, row in zip(paths, logits, strict=True)
     ]

@@ -167,7 +167,7 @@ def test_hostile_values_stay_text(tmp_path, capsys, text):
     ("arguments", "said"),
     [
         (["{}/missing"], "missing: no such folder"),
-        (["{}", "--metric", "test_acuracy"], "without test_acuracy"),
+        (["{}", "--metric", "test_acuracy"], "metric=test_acuracy: no such metric; did you mean 'test_accuracy'"),
         (["{}", "--baseline", "optimizer.lr=0.2"], "did you mean"),
         (["{}", "--margin", "-1"], "--margin -1.0: should be"),
         (["{}", "--margin", "nan"], "--margin nan: should be"),
@@ -217,3 +217,30 @@ def test_reading_many_runs_reads_each_summary_once(sweep, monkeypatch):
     monkeypatch.setattr(Path, "read_text", lambda path, **options: read.append(path.name) or original(path, **options))
     run(["compare", str(sweep), "--json"])
     assert (read.count("summary.json"), read.count("config.yaml")) == (16, 2)
+
+
+TARGET = {"metric": "val_accuracy", "value": 0.9}
+
+
+def test_the_group_that_reaches_the_target_sooner_helps_and_a_miss_is_the_slowest(tmp_path, cnnbench):
+    for seed in range(8):
+        slow = {"time_to_target": 20.0 + seed if seed < 6 else None, "target": TARGET}
+        make_run(tmp_path / "slow" / f"{seed}", seed=seed, **slow)
+        fast = {"time_to_target": 5.0 + seed, "target": TARGET}
+        make_run(tmp_path / "slow" / f"fast{seed}", seed=seed, config={"epochs": 9}, **fast)
+    document = json.loads(cnnbench("compare", tmp_path, "--metric", "time_to_target", "--json")[1])
+    (row,) = document["comparisons"]
+    assert (row["n_pairs"], row["verdict"], row["p_value"]) == (8, "helps", 2 / 2**8)
+    assert (row["mean_difference"], row["ci95"]) == (None, None)
+    slow, fast = document["groups"]
+    assert (slow["n"], slow["mean"], slow["best"]) == (8, None, 20.0)
+    assert (fast["mean"], fast["best"]) == (8.5, 5.0)
+    shown = cnnbench("compare", tmp_path, "--metric", "time_to_target")[1]
+    assert "missed by some" in shown
+
+
+def test_the_best_loss_is_the_smallest(tmp_path, cnnbench):
+    for seed in range(3):
+        make_run(tmp_path / f"{seed}", seed=seed, test_loss=1.0 + seed)
+    (group,) = json.loads(cnnbench("compare", tmp_path, "--metric", "test_loss", "--json")[1])["groups"]
+    assert group["best"] == 1.0

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from run_folders import make_run, save_predictions
 
-from cnnbench.analysis.ensembles import churn, confusion, ensemble, hardest
-from cnnbench.runs.predictions import Predictions, load_predictions
+from cnnbench.analysis.ensembles import answers_together, churn, confusion, ensemble, hardest
+from cnnbench.runs.predictions import Predictions, load_predictions, write_predictions
 
 LABELS = np.array([0, 1, 2, 1])
 
@@ -22,6 +22,30 @@ def test_what_a_run_saved_is_read_back(tmp_path):
     assert saved.predicted.tolist() == [0, 1, 1, 2]
     assert saved.labels.tolist() == LABELS.tolist()
     assert saved.logits.dtype == np.float32
+
+
+def test_every_accuracy_counts_the_answers_before_they_were_rounded_to_float16(tmp_path):
+    logits = np.array([[5.001, 5.0, 0], [5.0, 5.001, 0], [0, 1, 2], [0, 5.0, 5.0]], dtype=np.float32)
+    write_predictions(tmp_path, logits, np.array([0, 1, 2, 2]))
+    saved = load_predictions(tmp_path)
+    assert saved.logits.argmax(1).tolist() == [0, 0, 2, 1]  # they tie
+    assert saved.predicted.tolist() == answers_together([saved]).tolist() == [0, 1, 2, 1]
+    with np.load(tmp_path / "predictions.npz") as arrays:
+        assert arrays["predicted"].dtype == np.uint8
+        older = {name: arrays[name] for name in ("logits", "labels", "indices")}
+    np.savez(tmp_path / "predictions.npz", **older)
+    assert load_predictions(tmp_path).predicted.tolist() == [0, 0, 2, 1]
+
+
+@pytest.mark.parametrize(
+    "answers", [[0, 1, 1, 3], [0, 1, 1, -1], [0, 1, 1], [[0, 1, 1, 2]], [0.0, 1.0, 1.0, 2.0], [0, 1, 2, 2]]
+)
+def test_saved_answers_that_no_run_gives_are_damage(tmp_path, answers):
+    arrays = {"logits": logits_for(0, 1, 1, 2), "labels": LABELS}
+    np.savez(tmp_path / "predictions.npz", **arrays, predicted=np.array([0, 1, 1, 2]))
+    assert load_predictions(tmp_path) is not None
+    np.savez(tmp_path / "predictions.npz", **arrays, predicted=np.array(answers))
+    assert load_predictions(tmp_path) is None
 
 
 def write_objects(path):

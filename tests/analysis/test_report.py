@@ -133,7 +133,7 @@ def test_a_metric_of_which_less_is_better_turns_the_verdict(runs):
     text = Page(report(runs, "--metric", "train_seconds", "--margin", "0.5")).text
     assert "✗ hurts" in text
     assert "Less is better" in text
-    assert "within ± 0.5." in text
+    assert "within ± 0.5 s." in text
 
 
 def test_dominated_groups_are_marked(runs):

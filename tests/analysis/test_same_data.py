@@ -49,7 +49,7 @@ def test_how_much_is_trained_on_and_how_it_is_read_may_differ(tmp_path, change):
 
 def test_another_test_set_under_the_same_name_is_refused(tmp_path):
     for name, labels in (("a", [0, 1, 1]), ("b", [1, 0, 1])):
-        run = make_run(tmp_path / name, config=data(root=name))
+        run = make_run(tmp_path / name, config={"epochs": len(labels) + labels[0]})
         save_predictions(run, np.zeros((3, 2)), np.array(labels))
     with pytest.raises(DataError, match="the test set: 3 labels"):
         check(tmp_path)
@@ -58,10 +58,54 @@ def test_another_test_set_under_the_same_name_is_refused(tmp_path):
 @pytest.mark.parametrize("damage", [b"", b"PK\x05\x06 no archive", None])
 def test_damaged_predictions_say_nothing_of_the_test_set(tmp_path, damage):
     for name in ("a", "b"):
-        run = make_run(tmp_path / name, config=data(root=name))
+        run = make_run(tmp_path / name, config={"epochs": ord(name)})
         save_predictions(run, np.zeros((300, 2)), np.arange(300) % 2)
     file = tmp_path / "b" / "predictions.npz"
     whole = file.read_bytes()
     place = whole.index(b"labels.npy") + 40
     file.write_bytes(damage if damage is not None else whole[:place] + bytes(20) + whole[place + 20 :])
     check(tmp_path)
+
+
+IMAGES = {"data_fingerprints": {"train": "a" * 64, "val": "b" * 64, "test": "c" * 64}, "image_shape": [1, 8, 8]}
+
+
+def images(**parts):
+    return IMAGES | {"data_fingerprints": IMAGES["data_fingerprints"] | parts}
+
+
+@pytest.mark.parametrize("part", ["val", "test"])
+def test_other_images_under_equal_settings_and_labels_are_refused(tmp_path, part):
+    make_run(tmp_path / "a", **IMAGES)
+    make_run(tmp_path / "b", config={"epochs": 9}, **images(**{part: "d" * 64}))
+    with pytest.raises(DataError, match=f"{part} images: .* in {tmp_path}/a, dddddddd in {tmp_path}/b; .*compared"):
+        check(tmp_path)
+
+
+def test_the_same_images_under_other_names_are_compared(tmp_path):
+    make_run(tmp_path / "a", **IMAGES)
+    make_run(tmp_path / "b", config={"data": {"name": "image_folder", "val_fraction": 0.3}}, **IMAGES)
+    check(tmp_path)
+
+
+def test_images_of_another_size_are_judged_by_their_settings(tmp_path):
+    make_run(tmp_path / "a", config=data(image_size=8), **IMAGES)
+    make_run(tmp_path / "b", config=data(image_size=16), **images(test="d" * 64) | {"image_shape": [1, 16, 16]})
+    check(tmp_path)
+
+
+def test_runs_of_one_config_on_other_training_images_do_not_pool(tmp_path):
+    for seed in range(4):
+        make_run(tmp_path / f"{seed}", seed=seed, **(IMAGES if seed < 2 else images(train="e" * 64)))
+    groups = collect([tmp_path], "test_accuracy").groups
+    assert [group.seeds for group in groups] == [(0, 1), (2, 3)]
+    assert groups[1].label.endswith(" images=eeeeeeee")
+    assert groups[0].id != groups[1].id
+    check(tmp_path)
+
+
+def test_runs_of_one_config_on_other_test_images_are_refused(tmp_path):
+    for seed in range(4):
+        make_run(tmp_path / f"{seed}", seed=seed, **(IMAGES if seed < 2 else images(test="e" * 64)))
+    with pytest.raises(DataError, match="test images: cccccccc"):
+        check(tmp_path)

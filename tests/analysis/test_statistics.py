@@ -1,5 +1,6 @@
 import itertools
 import math
+import operator
 import subprocess
 import sys
 import warnings
@@ -133,7 +134,7 @@ def test_one_pair_and_no_pair_are_measured_without_a_test():
 
 
 def test_a_difference_that_is_not_a_number_is_refused():
-    with pytest.raises(ValueError, match="finite"):
+    with pytest.raises(ValueError, match="have to be numbers"):
         paired_differences([[0.1, math.nan]])
 
 
@@ -277,10 +278,10 @@ def test_the_interval_of_a_mean_is_that_of_the_t_distribution():
 
 
 def test_a_miss_counts_as_an_infinite_time():
-    assert median_with_misses([3.0, None, 1.0]) == (3.0, None)
-    assert median_with_misses([1.0, 2.0, None, None])[0] == math.inf
-    assert median_with_misses([5.0, 1.0, None, 2.0, 3.0, 4.0]) == (3.5, (1.0, math.inf))
-    assert median_with_misses([None] * 6) == (math.inf, (math.inf, math.inf))
+    assert median_with_misses([3.0, math.inf, 1.0]) == (3.0, None)
+    assert median_with_misses([1.0, 2.0, math.inf, math.inf])[0] == math.inf
+    assert median_with_misses([5.0, 1.0, math.inf, 2.0, 3.0, 4.0]) == (3.5, (1.0, math.inf))
+    assert median_with_misses([math.inf] * 6) == (math.inf, (math.inf, math.inf))
 
 
 @pytest.mark.parametrize("n", [1, 5, 6, 9, 15, 30])
@@ -302,3 +303,13 @@ def test_mcnemar_is_the_binomial_test_of_the_images_only_one_gets_right(first, s
 def test_statistics_need_neither_torch_nor_scipy_until_asked():
     code = "import sys, cnnbench.analysis.statistics; sys.exit(bool({'torch', 'scipy'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2]).returncode == 0
+
+
+def test_a_missed_target_counts_as_the_largest_difference_of_all():
+    difference = measured([-3.0, -1.0, -2.0, -4.0, -5.0, -math.inf])
+    assert (difference.mean, difference.ci95, difference.sd) == (-math.inf, None, None)
+    assert difference.p_value == difference.p_floor == 2 / 2**6
+    mixed = measured([-1.0, -2.0, -3.0, -4.0, -5.0, math.inf])  # signed ranks -1, -2, -3, -4, -5, +6
+    totals = [abs(sum(map(operator.mul, signs, range(1, 7)))) for signs in itertools.product((-1, 1), repeat=6)]
+    assert mixed.p_value == sum(total >= 9 for total in totals) / 64
+    assert measured([0.0, math.inf, -math.inf]).p_value == 1.0

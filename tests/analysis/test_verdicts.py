@@ -82,7 +82,7 @@ def test_p_is_adjusted_for_the_family(tmp_path):
 def test_the_baseline_goes_by_label_by_hash_or_by_one_of_its_keys(tmp_path):
     groups = sweep(tmp_path, [0, 0.02], seeds=[0])
     second = groups[1]
-    for wanted in (second.label, second.group_hash, second.group_hash[:8]):
+    for wanted in (second.label, second.id, second.id[:8]):
         assert choose_baseline(groups, wanted) is second
     assert choose_baseline(groups, None) is groups[0]
 

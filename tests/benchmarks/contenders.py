@@ -106,7 +106,7 @@ def keras_fit(work: Work, clock: Clock) -> None:
 
 
 def deep_in_keras() -> list[Any]:
-    """The layers of conf/model/deep.yaml."""
+    """The layers of `model=deep` with dropout, as work.py has it."""
     from keras import layers
 
     net: list[Any] = []

@@ -1,10 +1,10 @@
 """What a recipe saves: the articles' way to train its network, and when the recipe reaches the best accuracy of that.
 
-The articles' way: a DataLoader over PIL images (ToTensor, Normalize), fp32, SGD with lr 0.01 and momentum 0.9, batch
-64, no augmentation, plain evaluation. It uses the recipe's network and split, none of its settings. The clock stands
-still during evaluation. Accuracies need no idle machine, seconds do: --curve takes the accuracies of an earlier
-report and times a few hundred steps anew. --runs are finished run folders of the recipe; one whose accuracy stays below
-the best of the articles' way counts with a ratio of 0.
+The articles' way: a DataLoader over PIL images (ToTensor, Normalize), fp32, SGD with lr 0.01, batch 64, no
+augmentation, plain evaluation, and momentum 0.9, which the listings do not have. It uses the recipe's network and
+split, none of its settings. The clock stands still during evaluation. Accuracies need no idle machine, seconds do:
+--curve takes the accuracies of an earlier report and times a few hundred steps anew. --runs are finished run folders
+of the recipe; one whose accuracy stays below the best of the articles' way counts with a ratio of 0.
 
     python tests/benchmarks/time_to_accuracy.py experiment=fashion_fast [OVERRIDE ...] [--epochs 20] [--workers 2]
         [--split test] [--curve FILE] [--runs DIR ...] [--json FILE]

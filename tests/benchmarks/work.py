@@ -22,7 +22,7 @@ LR, MOMENTUM, WEIGHT_DECAY = 0.01, 0.9, 5e-4
 FOREVER = 1_000_000  # epochs, of contenders that stop when told
 PLANNED_EPOCHS = 300  # what the advisor plans for: of 40 batches as long as 30 epochs of CIFAR-10
 MODELS = {
-    "deep": ["model=deep"],
+    "deep": ["model=deep", "model.dropout=0.5"],
     "simple": ["model=simple"],
     "resnet20": ["model=resnet", "model.depth=20"],
     "resnet18": ["model=resnet", "model.depth=18"],

@@ -95,7 +95,7 @@ def test_shared_settings_are_checked_beside_the_functions_own():
     ("annotation", "good", "bad"),
     [
         (float, [0, -1.5, 10**300], [float("nan"), float("inf"), -float("inf"), 10**400, True, "1", None]),
-        (int, [0, -3], [1.0, True, "1", None]),
+        (int, [0, -3, 2**63 - 1], [1.0, True, "1", None, 2**63, -(2**64)]),
         (bool, [True, False], [0, 1, "true", None]),
         (str, ["", "a"], [1, None, ["a"]]),
         (Positive, [1e-9, 3], [0, -1, float("nan"), float("inf"), True]),

@@ -3,6 +3,7 @@ import json
 import pytest
 import torch
 from tiny import TINY
+from torch import nn
 
 from cnnbench.assemble import configured_device
 from cnnbench.commands import bench
@@ -12,7 +13,7 @@ from cnnbench.data.find import find_data
 from cnnbench.device import candidate_policies
 from cnnbench.speed import bench as measure
 from cnnbench.speed import timed as contender
-from cnnbench.speed.timed import TimedConfig
+from cnnbench.speed.timed import TimedConfig, training_flops
 
 PEAKS = {"fp32": 4e9, "bf16": 8e9, "fp16": 1e9}
 CONV_MACS, LINEAR_MACS = 4 * 9 * 64, 64 * 8 + 8 * 3  # of TINY: one 3x3 convolution to 4 channels, pooled to 4x4
@@ -57,6 +58,44 @@ def test_utilisation_is_speed_times_flops_over_the_peak(run):
     assert row["training_utilisation"] == pytest.approx(row["training_images_per_second"] * training / 4e9)
     inference = 2 * (CONV_MACS + LINEAR_MACS)
     assert row["inference_utilisation"] == pytest.approx(row["inference_images_per_second"] * inference / 4e9)
+
+
+@pytest.mark.parametrize(
+    ("settings", "macs"),
+    [
+        # 8x8 images are 6x6 at first; the head sees the mean of each of the 4 maps
+        (["regularization=progressive_resizing", "model.head=gap"], 2 * 4 * 9 * 36 + 3 * 4 * 3),
+        (["regularization=freeze_first_layer"], 2 * CONV_MACS + 3 * LINEAR_MACS),
+        (["regularization=freeze_first_layer", "regularization.freeze_first_layer.after=0"],
+         CONV_MACS + 3 * LINEAR_MACS - 64 * 8),
+        (["regularization=sam"], 2 * (2 * CONV_MACS + 3 * LINEAR_MACS)),
+    ],
+)  # fmt: skip
+def test_the_flops_counted_are_those_of_the_steps_that_are_timed(run, settings, macs):
+    (row,) = run(*settings)["results"]
+    assert row["training_flops"] == 2 * macs
+    assert row["training_utilisation"] == pytest.approx(row["training_images_per_second"] * 2 * macs / 4e9)
+
+
+def test_however_long_it_is_timed_progressive_resizing_stays_at_its_first_size():
+    config = compose([*TINY, "regularization=progressive_resizing", "model.head=gap"])
+    model = TimedConfig(config, find_data(config.data), configured_device(config), 16)
+    sizes = set()
+    forward = model.training.forward
+    model.training.forward = lambda images: sizes.add(images.shape[2:]) or forward(images)
+    model.steps = 100
+    model.train()
+    assert sizes == {(6, 6)}
+
+
+def test_a_layer_that_is_frozen_from_the_start_has_no_gradients_to_compute():
+    model = nn.Sequential(nn.Conv2d(1, 2, 3, padding=1), nn.Conv2d(2, 2, 3, padding=1), nn.Conv2d(2, 2, 1))
+    first, second, third = 64 * 2 * 9, 64 * 4 * 9, 64 * 4
+    assert training_flops(model, (1, 8, 8)) == 2 * (2 * first + 3 * second + 3 * third)
+    model[0].requires_grad_(False)
+    assert training_flops(model, (1, 8, 8)) == 2 * (first + 2 * second + 3 * third)
+    model[0].bias.requires_grad_(True)  # as airbench's whitening
+    assert training_flops(model, (1, 8, 8)) == 2 * (first + 3 * second + 3 * third)
 
 
 def test_a_row_holds_its_policy_a_range_and_percentiles(run):
@@ -197,7 +236,7 @@ def test_latencies_are_percentiles_of_the_samples():
         (["model=simple,deep"], ["model=simple,deep: several values; sweep over them with -m"]),
         (["-m", "optimizer.lr=interval(0,1)"], ["optimizer.lr=interval(0,1): stands for no values"]),
         (["hydra.sweep.dir=x", "hydra/launcher=joblib"], ["hydra.sweep.dir=x: bench", "hydra/launcher=joblib: bench"]),
-        (["model._target_=os.system"], ["model._target_=os.system: refused"]),
+        (["model._target_=os.system"], ["model._target_: refused"]),
         (["--rounds", "0"], ["--rounds=0: should be a whole number >= 1"]),
         (["--fast"], ["unrecognized arguments: --fast; see `cnnbench bench --help`"]),
         (["model=plain", "model.padding=0", "model.kernel_size=11"], ["model: "]),

@@ -18,7 +18,19 @@ def lines(err):
         ("model=dep", "model=dep: no such model; did you mean 'deep'?"),
         ("model=null", "model=null: no such model"),
         ("model=[deep,simple]", "model=[deep,simple]: takes one model"),
-        ("model.name=dep", "model=dep: no such model; did you mean 'deep'?"),
+        (
+            "model.name=deep",
+            "model.name=deep: would give the settings of one model to another; choose both with model=deep",
+        ),
+        ("+optimizer.name=sgd", "optimizer.name=sgd: would give the settings of one optimizer to another; choose both"),
+        ("model={name:deep}", "model.name=deep: would give the settings"),
+        (
+            "regularization.ema.name=swa",
+            "regularization.ema.name=swa: would give the settings of one regularization to "
+            "another; choose both with regularization=[swa]",
+        ),
+        ("+augmentation.flip.name=cutout", "augmentation.flip.name=cutout: would give the settings"),
+        ("+regularization={ema:{name:swa}}", "regularization.ema.name=swa: would give the settings"),
         ("~model", "model: missing"),
         ("optmizer=adam", "optmizer: unknown key; did you mean 'optimizer'?"),
         ("optimizer.lrr=1", "optimizer.lrr: unknown key; did you mean 'optimizer.lr'?"),
@@ -44,8 +56,8 @@ def lines(err):
         ("--foo", "unrecognized arguments: --foo"),
         ("--config-name=x", "--config-path and --config-name are not supported"),
         ("--config-dir=/nope", "--config-dir=/nope: no such folder"),
-        ("model._target_=os.system", "model._target_=os.system: refused, a config must not run code"),
-        ("+hydra.callbacks.x.y=1", "+hydra.callbacks.x.y=1: refused, a config must not run code"),
+        ("model._target_=os.system", "model._target_: refused, a config must not run code"),
+        ("+hydra.callbacks.x.y=1", "+hydra.callbacks.x.y=1: refused, Hydra's own keys"),
     ],
 )
 def test_a_mistake_is_one_line_and_makes_no_folder(cnnbench, tmp_path, override, message):

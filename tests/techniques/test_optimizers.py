@@ -219,6 +219,22 @@ def test_muon_leaves_first_and_last_weights_biases_and_norms_to_adamw() -> None:
     assert not torch.allclose(model[2].weight, expected["2.weight"])
 
 
+@pytest.mark.parametrize("make", [muon, muon_sgd])
+def test_muon_takes_no_more_of_convnext_than_the_matrices_between_its_first_and_last_layer(make) -> None:
+    torchvision = pytest.importorskip("torchvision")
+    with torch.device("meta"):
+        model = torchvision.models.convnext_tiny()
+    rates = {"head_lr": 0.5, "bias_lr": 2.0, "sgd_momentum": 0.8, "decay_per_step": 0.01}
+    settings = MUON if make is muon else {key: MUON[key] for key in ("lr", "momentum", "ns_steps", "normalize")} | rates
+    groups = make(model, **settings).param_groups
+    assert sum(len(group["params"]) for group in groups) == len(list(model.parameters()))
+    taken = {id(p) for group in groups if group["rule"] == "muon" for p in group["params"]}
+    layers = [module for module in model.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
+    matrices = [layer.weight for layer in layers[1:-1] if layer.weight.shape[1] > 1]  # the others are depthwise
+    assert len(matrices) == 2 * 18 + 3  # two in each block, and three that make the maps smaller
+    assert taken == {id(weight) for weight in matrices}
+
+
 def test_muon_keeps_on_from_its_state_dict_bit_for_bit() -> None:
     straight, resumed = tiny(), tiny()
     optimizer = muon(straight, **MUON)

@@ -45,6 +45,8 @@ def train(model: nn.Module, callbacks: list[Callback], epochs: int, lr: float = 
             optimizer.step()
             for callback in callbacks:
                 callback.after_step(model)
+        for callback in callbacks:
+            callback.on_epoch_end(model)
         sparsity.append(callbacks[0].epoch_metrics(model).get("sparsity", 0.0))
     return sparsity
 

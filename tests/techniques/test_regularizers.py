@@ -28,6 +28,7 @@ from cnnbench.techniques.regularizers import (
     ProgressiveResizing,
     stochastic_depth,
 )
+from cnnbench.techniques.regularizers.averaging import renew_statistics
 
 CONF = Path(__file__).parents[2] / "conf" / "regularization"
 IMAGES = torch.rand(4, 3, 8, 10, generator=torch.Generator().manual_seed(0))
@@ -301,31 +302,66 @@ def test_averages_leave_the_trained_model_alone() -> None:
     assert all(p.requires_grad for p in model.parameters())
 
 
+BATCHES = [(IMAGES, LABELS), (IMAGES[:2] * 3 + 1, LABELS[:2])]
+
+
+def train_epoch(model: nn.Module, callback, steps: int) -> None:
+    """Every step is taken, none skipped."""
+    for _ in range(steps):
+        callback.on_batch(IMAGES, LABELS)
+        shake(model)
+        callback.after_step(model)
+    callback.on_epoch_end(model)
+    callback.before_evaluation(callback.model_for_evaluation(model), BATCHES)
+
+
 def test_swa_is_the_mean_over_the_ends_of_late_epochs() -> None:
     model = tiny()
     swa = SWA(model, 2, 4, start=0.6)  # epochs 3 and 4
     ends = []
-    for step in range(1, 9):
-        swa.on_batch(IMAGES, LABELS)
-        shake(model)
-        swa.after_step(model)
-        if step in (6, 8):
-            ends.append(tensors(model))
-        else:
-            assert (swa.model_for_evaluation(model) is model) == (step < 6)
-    mean = [(a + b) / 2 if a.is_floating_point() else b for a, b in zip(*ends, strict=True)]
-    assert_tensors_close(swa.model_for_evaluation(model), mean)
+    for epoch in range(1, 5):
+        train_epoch(model, swa, steps=2)
+        ends.append([p.detach().clone() for p in model.parameters()])
+        assert (swa.model_for_evaluation(model) is model) == (epoch < 3)
+    mean = [(a + b) / 2 for a, b in zip(*ends[2:], strict=True)]
+    assert_close(list(swa.model_for_evaluation(model).parameters()), mean)
+
+
+def test_swa_normalizes_by_the_statistics_of_training_images_under_its_weights() -> None:
+    model = tiny()
+    swa = SWA(model, 1, 2, start=0.0)
+    for _ in range(2):
+        train_epoch(model, swa, steps=1)
+    conv, norm = swa.average[0], swa.average[1]
+    maps = [conv(images).detach().transpose(0, 1).flatten(1) for images, _ in BATCHES]  # (channels, values)
+    assert_close(norm.running_mean, (4 * maps[0].mean(1) + 2 * maps[1].mean(1)) / 6)
+    assert_close(norm.running_var, (4 * maps[0].var(1) + 2 * maps[1].var(1)) / 6)
+    assert not swa.average.training
+    assert norm.momentum == model[1].momentum
+
+
+def test_renewing_statistics_draws_no_random_numbers_and_has_enough_of_ten_thousand_images() -> None:
+    def batches():
+        for _ in range(3):
+            asked.append(len(asked))
+            yield torch.rand(6000, 3, 2, 2, generator=torch.Generator()), None
+
+    asked: list[int] = []
+    model = nn.Sequential(nn.Dropout(0.5), nn.BatchNorm2d(3)).train()
+    before = torch.get_rng_state()
+    renew_statistics(model, batches())
+    assert torch.equal(torch.get_rng_state(), before)
+    assert_close(model[1].running_mean, torch.full((3,), 0.5), atol=0.01, rtol=0)
+    assert len(asked) == 2
 
 
 @pytest.mark.parametrize("start", [0.0, 0.75, 0.99])
 def test_swa_averages_at_least_the_end_of_a_single_epoch(start: float) -> None:
     model = tiny()
     swa = SWA(model, 1, 1, start=start)
-    swa.on_batch(IMAGES, LABELS)
-    shake(model)
-    swa.after_step(model)
+    train_epoch(model, swa, steps=1)
     assert swa.model_for_evaluation(model) is not model
-    assert_tensors_close(swa.model_for_evaluation(model), tensors(model))
+    assert_close(list(swa.model_for_evaluation(model).parameters()), list(model.parameters()))
 
 
 def test_swa_keeps_on_from_its_state_dict() -> None:
@@ -339,7 +375,7 @@ def test_swa_keeps_on_from_its_state_dict() -> None:
         shake(model)
         for swa in swas:
             swa.on_batch(IMAGES, LABELS)
-            swa.after_step(model)
+            swa.on_epoch_end(model)
     assert_tensors_close(resumed.average, tensors(straight.average))
 
 
@@ -350,8 +386,7 @@ def test_ema_is_evaluated_until_swa_has_started() -> None:
     evaluated = []
     for _ in range(2):
         for callback in in_order:
-            callback.on_batch(IMAGES, LABELS)
-            callback.after_step(model)
+            train_epoch(model, callback, steps=1)
         result = model
         for callback in reversed(in_order):
             result = callback.model_for_evaluation(result)
@@ -374,6 +409,20 @@ def test_lookahead_returns_the_weights_to_an_average_that_keeps_more_and_more() 
         assert_tensors_close(model, average if t in (3, 6, 8) else fast)  # 8 is the end: it keeps the average
     assert lookahead.model_for_evaluation(model) is model
     assert all(p.requires_grad for p in model.parameters())
+
+
+def test_lookahead_ends_on_its_average_where_the_last_step_is_skipped() -> None:
+    model = tiny()
+    lookahead = Lookahead(model, 3, 1, every=2, decay=0.9)
+    for _ in range(2):
+        lookahead.on_batch(IMAGES, LABELS)
+        shake(model)
+        lookahead.after_step(model)
+    average = tensors(model)
+    shake(model)
+    lookahead.on_batch(IMAGES, LABELS)  # and no after_step
+    lookahead.on_epoch_end(model)
+    assert_tensors_close(model, average)
 
 
 def test_sam_takes_the_gradient_at_the_worst_point_nearby() -> None:

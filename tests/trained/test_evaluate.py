@@ -1,4 +1,6 @@
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -56,7 +58,7 @@ def test_other_data_of_the_same_shape_is_evaluated_and_not_counted(train, cnnben
 @pytest.mark.parametrize("inside", ["", "test"])
 def test_a_folder_of_images_is_evaluated_whole_in_the_size_and_channels_of_the_run(train, cnnbench, tmp_path, inside):
     path = train("run", "epochs=1")
-    for name in ("a", "b", "c"):
+    for name in ("class 0", "class 1", "class 2"):
         (tmp_path / "photos" / inside / name).mkdir(parents=True)
         for number in range(4):
             Image.new("RGB", (20, 16), (number, 0, 0)).save(tmp_path / "photos" / inside / name / f"{number}.png")
@@ -73,7 +75,7 @@ def test_a_folder_of_images_is_evaluated_whole_in_the_size_and_channels_of_the_r
         (
             ["data=synthetic"],
             65,
-            "data=synthetic: has 3x32x32 images of 10 classes, the run was trained on 1x8x8 and 3",
+            "data=synthetic: has 3x32x32 images, the run was trained on 1x8x8",
         ),
         (["data=mnist", "data.root=/nope", "data.download=false"], 65, "/nope/MNIST/raw/train-images-idx3-ubyte.gz: "),
         (["data=minst"], 2, "data=minst: no such data; did you mean 'mnist'?"),
@@ -116,3 +118,85 @@ def test_naming_the_folder_a_run_was_trained_on_evaluates_its_test_part_and_coun
     assert cnnbench("train", *own, "data.test_fraction=0.2", *small)[0] == 0
     document = json.loads(cnnbench("evaluate", "run", "data=image_folder", "data.root=photos", "--json")[1])
     assert (document["images"], document["test_reads"]) == (4, 2)
+
+
+SMALL = ["model.widths=[4]", "model.hidden=8", "epochs=2", "batch_size=8", "device=cpu", "device.threads=1"]
+
+
+def a_folder(root, classes, per_class=10, first=0):
+    """Grey images, those of each class of another brightness and no two alike."""
+    for place, name in enumerate(sorted(classes)):
+        (root / name).mkdir(parents=True)
+        for number in range(per_class):
+            Image.new("L", (8, 8), 80 * place + first + number).save(root / name / f"{number}.png")
+    return root
+
+
+@pytest.fixture
+def folder_run(cnnbench, tmp_path):
+    """A run on tmp_path/photos, whose test images lie in its test folder; its own path."""
+    for part in ("train", "test"):
+        a_folder(tmp_path / "photos" / part, ("ape", "bee", "cow"), first=20 * (part == "test"))
+    arguments = ["data=image_folder", "data.root=photos", "data.channels=1", *SMALL, "hydra.run.dir=run"]
+    assert cnnbench("train", *arguments)[0] == 0
+    return tmp_path / "run"
+
+
+def test_the_runs_own_test_images_are_known_by_content_wherever_they_lie(folder_run, cnnbench, tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path / "photos" / "test")
+    shutil.copytree(tmp_path / "photos" / "test", tmp_path / "copy")
+    (tmp_path / "copy" / "ape" / "0.png").rename(tmp_path / "copy" / "ape" / "zzz.png")
+    roots = ["photos/../photos/test", "link", "copy"]
+    reads = [
+        json.loads(cnnbench("evaluate", folder_run, "data=image_folder", f"data.root={root}", "--json")[1])[
+            "test_reads"
+        ]
+        for root in roots
+    ]
+    assert reads == [2, 3, 4]
+
+
+def test_from_another_working_directory_the_same_images_are_found(folder_run, cnnbench, tmp_path, monkeypatch):
+    a_folder(tmp_path / "other" / "photos" / "train", ("ape", "bee", "cow"))
+    a_folder(tmp_path / "other" / "photos" / "test", ("ape", "bee", "cow"), first=40)
+    monkeypatch.chdir(tmp_path / "other")
+    document = json.loads(cnnbench("evaluate", folder_run, "--json")[1])
+    assert document["accuracy"] == summary(folder_run)["test_accuracy"]
+
+
+def test_own_images_that_have_changed_are_not_scored_as_the_runs_own(folder_run, cnnbench, tmp_path):
+    Image.new("L", (8, 8), 255).save(tmp_path / "photos" / "test" / "ape" / "0.png")
+    exit_code, out, err = cnnbench("evaluate", folder_run)
+    assert (exit_code, out) == (65, "")
+    assert "its test images are not those of the run any more" in err
+    assert summary(folder_run)["test_reads"] == 1
+
+
+def test_classes_are_the_same_by_name_and_not_by_place(folder_run, cnnbench, tmp_path):
+    two = tmp_path / "two"
+    for name in ("bee", "cow"):
+        shutil.copytree(tmp_path / "photos" / "train" / name, two / name)
+    document = json.loads(cnnbench("evaluate", folder_run, "data=image_folder", f"data.root={two}", "--json")[1])
+    right = json.loads(cnnbench("predict", folder_run, *sorted(two.glob("*/*.png")), "--json")[1])
+    expected = [row["class"] == Path(row["image"]).parent.name for row in right]
+    assert document["accuracy"] == sum(expected) / len(expected)
+    (two / "bee").rename(two / "bea")
+    exit_code, _, err = cnnbench("evaluate", folder_run, "data=image_folder", f"data.root={two}")
+    assert exit_code == 65
+    assert err.startswith("error: data=image_folder: the run does not know its class 'bea'; did you mean 'bee'?")
+
+
+def test_a_run_does_not_go_on_with_other_images(folder_run, cnnbench, tmp_path):
+    document = summary(folder_run) | {"status": "interrupted"}
+    (folder_run / "summary.json").write_text(json.dumps(document))
+    Image.new("L", (8, 8), 255).save(tmp_path / "photos" / "train" / "ape" / "0.png")
+    exit_code, _, err = cnnbench("resume", folder_run)
+    assert exit_code == 65
+    assert "images have changed since it began" in err
+
+
+def test_the_contents_of_all_parts_are_in_the_summary(folder_run, tmp_path):
+    found = summary(folder_run)
+    assert set(found["data_fingerprints"]) == {"train", "val", "test"}
+    assert all(len(fingerprint) == 64 for fingerprint in found["data_fingerprints"].values())
+    assert found["image_shape"] == [1, 8, 8]

@@ -1,6 +1,5 @@
 """All that stands on the page of a report, and the page itself."""
 
-import statistics as plain
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,8 @@ from typing import Any
 from cnnbench import __version__
 from cnnbench.analysis import plots
 from cnnbench.analysis.groups import Collection, Group, Skipped
-from cnnbench.analysis.metrics import Scale
+from cnnbench.analysis.machines import mixed_policies
+from cnnbench.analysis.metrics import metric_of
 from cnnbench.analysis.report.sections import (
     MACHINE,
     costs,
@@ -34,9 +34,9 @@ def page_document(
     folder: Path,
 ) -> dict[str, Any]:
     """All that stands on the page, as plain values and SVG; paths are relative to `folder`."""
-    scale = Scale.of(metric)
+    scale = metric_of(metric)
     named = name_groups(collection.groups, baseline)
-    best = max(collection.groups, key=lambda group: scale.sign * plain.fmean(group.numbers(metric)))
+    best = max(collection.groups, key=lambda group: scale.sign * group.mean(metric))
     return {
         "version": __version__,
         "scale": scale,
@@ -54,6 +54,7 @@ def page_document(
         "settings": differing_settings(named),
         "machine": [key.replace("_", " ") for key in MACHINE],
         "environments": environments(named),
+        "mixed_policies": mixed_policies(collection.groups),
         "runs": run_rows(named, metric, scale, folder),
         "skipped": [skipped_row(skipped, folder) for skipped in collection.skipped],
         "on_black": plots.ON_BLACK,

@@ -12,9 +12,9 @@ import numpy as np
 from cnnbench.analysis import plots
 from cnnbench.analysis.config_labels import ABSENT, differing_keys, settings_of, write_value
 from cnnbench.analysis.curves import mean_curve
-from cnnbench.analysis.ensembles import confusion, ensemble, hardest
+from cnnbench.analysis.ensembles import answers_together, confusion, hardest
 from cnnbench.analysis.groups import Group, Run
-from cnnbench.analysis.metrics import Scale
+from cnnbench.analysis.metrics import Metric
 from cnnbench.analysis.pareto import dominated
 from cnnbench.analysis.report.terms import DASH, Named, relative
 from cnnbench.analysis.statistics import mean_interval, median_with_misses
@@ -66,20 +66,22 @@ def learning(named: Sequence[Named]) -> dict[str, Any]:
     return {"panels": panels, "legend": legend, "left_out": left_out, "damaged": damaged}
 
 
-def costs(named: Sequence[Named], metric: str, scale: Scale) -> list[dict[str, Any]]:
+def costs(named: Sequence[Named], metric: str, scale: Metric) -> list[dict[str, Any]]:
     """For every cost that is known: a figure of the metric against it, and a row for each group."""
     return [
         found for key, label, unit in COSTS if key != metric and (found := cost(named, metric, scale, key, label, unit))
     ]
 
 
-def cost(named: Sequence[Named], metric: str, scale: Scale, key: str, label: str, unit: float) -> dict[str, Any] | None:
+def cost(
+    named: Sequence[Named], metric: str, scale: Metric, key: str, label: str, unit: float
+) -> dict[str, Any] | None:
     """The mean metric against the median cost; None where no group has this cost, no figure where all have the same."""
     known = [each for each in named if each.group.numbers(key)]
     if not known:
         return None
     medians = [plain.median(each.group.numbers(key)) for each in known]
-    means = [plain.fmean(each.group.numbers(metric)) for each in known]
+    means = [each.group.mean(metric) for each in known]
     beaten = dominated([(scale.sign * mean, median) for mean, median in zip(means, medians, strict=True)])
     points = []
     for each, median, mean, is_beaten in zip(known, medians, means, beaten, strict=True):
@@ -136,7 +138,7 @@ def predictions(named: Sequence[Named], shown: Sequence[Group], folder: Path) ->
 def describe_ensemble(named: Named, runs: Sequence[Predictions]) -> dict[str, Any]:
     """What the runs of a group answer together: accuracy, confusion matrix, the commonest confusions."""
     labels, num_classes = runs[0].labels, runs[0].logits.shape[1]
-    predicted = ensemble(runs).argmax(axis=1)
+    predicted = answers_together(runs)
     counts = confusion(predicted, labels, num_classes)
     wrong = counts * (1 - np.eye(num_classes, dtype=np.int64))
     order = np.argsort(-wrong, axis=None, kind="stable")[:MOST_CONFUSIONS]
@@ -188,7 +190,7 @@ def environment_of(run: Run) -> tuple[str, ...]:
     return tuple(DASH if values.get(key) is None else written[key] for key in MACHINE)
 
 
-def run_rows(named: Sequence[Named], metric: str, scale: Scale, folder: Path) -> list[tuple[Any, ...]]:
+def run_rows(named: Sequence[Named], metric: str, scale: Metric, folder: Path) -> list[tuple[Any, ...]]:
     """A row for each run: group, path, seed, status, metric, training seconds."""
     rows = []
     for each in named:

@@ -1,21 +1,21 @@
 """The report's first part: what was compared, and what came out."""
 
 import math
-import statistics as plain
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 from cnnbench.analysis import plots
+from cnnbench.analysis.comparison import median_ratio
 from cnnbench.analysis.groups import Group
-from cnnbench.analysis.metrics import Scale
+from cnnbench.analysis.metrics import Metric
 from cnnbench.analysis.report.terms import DASH, Named
 from cnnbench.analysis.statistics import MOST_SEEDS
 from cnnbench.analysis.verdicts import Comparison
 from cnnbench.analysis.wording import listed, plural
 
 
-def headline(named: Sequence[Named], baseline: Group, comparisons: Sequence[Comparison], scale: Scale) -> str:
+def headline(named: Sequence[Named], baseline: Group, comparisons: Sequence[Comparison], scale: Metric) -> str:
     """One or two sentences: what was compared and which verdicts came out."""
     runs = [run for each in named for run in each.group.runs]
     data = " and ".join(dict.fromkeys(str(run.summary.get("data")) for run in runs))
@@ -31,32 +31,30 @@ def headline(named: Sequence[Named], baseline: Group, comparisons: Sequence[Comp
 
 
 def verdict_rows(
-    named: Sequence[Named], baseline: Group, comparisons: Sequence[Comparison], scale: Scale, metric: str
+    named: Sequence[Named], baseline: Group, comparisons: Sequence[Comparison], scale: Metric, metric: str
 ) -> list[dict[str, Any]]:
     """A row for each group."""
-    of_candidate = {comparison.candidate.group_hash: comparison for comparison in comparisons}
+    of_candidate = {comparison.candidate.id: comparison for comparison in comparisons}
     return [
         describe_group(each, baseline, metric, scale)
-        | describe_comparison(of_candidate.get(each.group.group_hash), each.group, scale)
+        | describe_comparison(of_candidate.get(each.group.id), each.group, scale)
         for each in named
     ]
 
 
-def describe_group(named: Named, baseline: Group, metric: str, scale: Scale) -> dict[str, Any]:
+def describe_group(named: Named, baseline: Group, metric: str, scale: Metric) -> dict[str, Any]:
     """What a group reached, and the ratios of what it costs to the baseline."""
-    values = named.group.numbers(metric)
-    spread = f" ± {scale.write(plain.stdev(values))}" if len(values) > 1 else ""
     return {
         "number": named.number,
         "label": named.label,
         "is_baseline": named.group is baseline,
-        "mean": f"{scale.write(plain.fmean(values))}{spread}",
+        "mean": scale.write_spread(named.group.mean(metric), named.group.sd(metric)),
         "time_ratio": ratio(named.group, baseline, "train_seconds"),
         "latency_ratio": ratio(named.group, baseline, "latency_ms"),
     }
 
 
-def describe_comparison(comparison: Comparison | None, group: Group, scale: Scale) -> dict[str, Any]:
+def describe_comparison(comparison: Comparison | None, group: Group, scale: Metric) -> dict[str, Any]:
     """The cells of a comparison; dashes for the baseline, which has none."""
     if comparison is None:
         keys = ("difference", "p", "effect_size", "verdict", "seeds_needed")
@@ -98,22 +96,20 @@ def seeds_needed(comparison: Comparison) -> str:
 
 
 def ratio(group: Group, baseline: Group, key: str) -> str | None:
-    """The group's median over the baseline's; None where one of them has no such number."""
-    ours, theirs = group.numbers(key), baseline.numbers(key)
-    if not ours or not theirs or plain.median(theirs) <= 0:
-        return None
-    return f"{plain.median(ours) / plain.median(theirs):.2f}"
+    """How many times the baseline's number the group's is, in words; None where no seed of both has one."""
+    found = median_ratio(group, baseline, key)
+    return None if found is None else f"{found:.2f}"
 
 
-def forest(named: Sequence[Named], comparisons: Sequence[Comparison], margin: float, scale: Scale) -> str | None:
+def forest(named: Sequence[Named], comparisons: Sequence[Comparison], margin: float, scale: Metric) -> str | None:
     """The differences as a figure; None where there is nothing to compare."""
     if not comparisons:
         return None
-    text = {each.group.group_hash: each.text for each in named}
+    text = {each.group.id: each.text for each in named}
     rows = []
     for comparison in comparisons:
         difference = comparison.difference
         mean = difference.mean * scale.factor if difference else math.nan
         interval = scale.interval(difference.ci95) if difference else None
-        rows.append(plots.ForestRow(text[comparison.candidate.group_hash], mean, interval, comparison.verdict))
+        rows.append(plots.ForestRow(text[comparison.candidate.id], mean, interval, comparison.verdict))
     return plots.forest(rows, margin=margin * scale.factor, xlabel=scale.difference_axis)

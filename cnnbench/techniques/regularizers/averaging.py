@@ -1,12 +1,12 @@
 """Averages of the weights along training. The run evaluates and keeps the average; training goes on unchanged.
 
 Buffers are averaged as the weights are (counters are copied). For batch norm's running statistics this is an
-approximation: those of averaged weights would need a pass over the training data, and callbacks see none.
-It is close where the averaged weights are close: under ema, and under swa at a low learning rate.
+approximation, close where the averaged weights are close, as under ema. Those that swa averages lie far apart:
+it computes the statistics of the average anew, over images augmented as in training, like those of a run without it.
 """
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import chain
 from typing import Any
 
@@ -15,6 +15,8 @@ from torch import Tensor, nn
 
 from cnnbench.config.settings import ProperFraction
 from cnnbench.techniques.callback import Callback
+
+STATISTICS_IMAGES = 10_000  # enough for means and variances; more would cost large sets a third of an epoch
 
 
 class EMA(Callback):
@@ -47,28 +49,32 @@ class EMA(Callback):
 class SWA(Callback):
     """Stochastic weight averaging: the mean of the weights at the end of each epoch from `start` on.
 
-    `start` is a fraction of the training. Source: Izmailov et al., Averaging Weights Leads to Wider Optima,
-    2018; meant for a learning rate that stays high to the end.
+    `start` is a fraction of the training. Batch norm's statistics are those that training images have under the
+    averaged weights. Source: Izmailov et al., Averaging Weights Leads to Wider Optima, 2018, section 3.2; meant for a
+    learning rate that stays high to the end.
     """
 
     def __init__(self, model: nn.Module, steps_per_epoch: int, epochs: int, *, start: ProperFraction) -> None:
-        self.steps_per_epoch = steps_per_epoch
         self.first_batch = start * epochs * steps_per_epoch
         self.average = frozen_copy(model)
         self.batches = 0
         self.snapshots = 0
 
     def on_batch(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        self.batches += 1  # not in after_step: a float16 step can be skipped, and epochs end all the same
+        self.batches += 1
         return images, targets
 
-    def after_step(self, model: nn.Module) -> None:
-        if self.batches % self.steps_per_epoch == 0 and self.batches >= self.first_batch:
+    def on_epoch_end(self, model: nn.Module) -> None:
+        if self.batches >= self.first_batch:
             self.snapshots += 1
             move_towards(self.average, model, 1 / self.snapshots)
 
     def model_for_evaluation(self, model: nn.Module) -> nn.Module:
         return self.average if self.snapshots else model
+
+    def before_evaluation(self, model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> None:
+        if self.snapshots:
+            renew_statistics(self.average, batches)  # not in on_epoch_end: pruning has to mask the average first
 
     def state_dict(self) -> dict[str, Any]:
         average = dict(self.average.state_dict())
@@ -92,6 +98,31 @@ def move_towards(average: nn.Module, model: nn.Module, share: float) -> None:
     counters = zip(_tensors(average, floating=False), _tensors(model, floating=False), strict=True)
     for counter, current in counters:
         counter.copy_(current)
+
+
+@torch.no_grad()
+def renew_statistics(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> None:
+    """In place: batch norm's running statistics become their means over `batches`, of at most 10,000 images.
+
+    All else is in eval mode, as it will be when the statistics are used: dropout draws no random numbers.
+    """
+    norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
+    if not norms:
+        return
+    model.eval()
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.train().reset_running_stats()
+    seen = 0
+    for images, _ in batches:
+        seen += len(images)
+        for norm in norms:
+            norm.momentum = len(images) / seen  # a mean over images; momentum None would wait for the device
+        model(images)
+        if seen >= STATISTICS_IMAGES:
+            break
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.eval().momentum = momentum
 
 
 def _tensors(model: nn.Module, *, floating: bool) -> list[Tensor]:

@@ -39,6 +39,10 @@ class Lookahead(Callback):
         if is_due or self.batches == self.total:
             move_towards(model, self.average, 1.0)
 
+    def on_epoch_end(self, model: nn.Module) -> None:
+        if self.batches == self.total:  # again: the last step may have been skipped
+            move_towards(model, self.average, 1.0)
+
     def state_dict(self) -> dict[str, Any]:
         return {"average": dict(self.average.state_dict()), "batches": self.batches}
 

@@ -1,0 +1,46 @@
+"""On which machines and in which policies runs were made: seeds that differ in it vary by more than chance."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from cnnbench.analysis.groups import Group, Run
+
+ALWAYS, WHERE_DIFFERENT = ("device", "precision"), ("threads", "torch")
+
+
+def policies_of(group: Group) -> dict[str, int]:
+    """By policy, as `cuda bf16`, how many of the runs have it, the most frequent first.
+
+    Threads and the version of torch stand in it where the runs differ in them.
+    """
+    differing = [key for key in WHERE_DIFFERENT if len({str(run.summary.get(key)) for run in group.runs}) > 1]
+    counts = Counter(policy_of(run, (*ALWAYS, *differing)) for run in group.runs)
+    return dict(counts.most_common())
+
+
+def policy_of(run: Run, keys: Sequence[str]) -> str:
+    """`cpu fp32, threads 2, torch 2.14.1`, of what is known."""
+    known = {key: run.summary[key] for key in keys if run.summary.get(key) is not None}
+    main = " ".join(str(known[key]) for key in ALWAYS if key in known)
+    return ", ".join([main, *(f"{key} {known[key]}" for key in WHERE_DIFFERENT if key in known)]) or "unknown"
+
+
+def mixed_policies(groups: Sequence[Group]) -> list[str]:
+    """A line for every group whose seeds were not all made in one policy: `LABEL: 4 runs cuda bf16, 4 cpu fp32`.
+
+    Where each group has one, but not all the same, one line says so.
+    """
+    found = {group.label: policies_of(group) for group in groups}
+    lines = [f"{label}: {spell_counts(policies)}" for label, policies in found.items() if len(policies) > 1]
+    distinct = {next(iter(policies)) for policies in found.values()}
+    if not lines and len(distinct) > 1:
+        shown = ", ".join(f"{label} {next(iter(policies))}" for label, policies in found.items())
+        lines = [f"the groups were not made in one policy, and their times do not compare: {shown}"]
+    return lines
+
+
+def spell_counts(policies: dict[str, int]) -> str:
+    """`4 runs cuda bf16, 4 cpu fp32`."""
+    first, *others = (f"{count} {policy}" for policy, count in policies.items())
+    number, policy = first.split(" ", 1)
+    return ", ".join([f"{number} run{'' if number == '1' else 's'} {policy}", *others])
