@@ -56,6 +56,8 @@ def _settings_of_group(
     for key in ours:
         if key not in theirs and key in (*changing, "params"):
             raise unlike(path, f"{name}.{key}", "is missing")
+        if key in IMPLEMENTATION and type(theirs.get(key)) not in (bool, type(None)):
+            raise unlike(path, f"{name}.{key}", "is not true or false")
         if key in IMPLEMENTATION or key not in theirs:
             continue
         refuse_unlike(theirs[key], ours[key], f"{name}.{key}", path)

@@ -1,5 +1,6 @@
 """What a checkpoint holds of a training, and how a training takes it back once every part has been checked."""
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ DATA_FACTS: dict[str, Any] = {
     "image_shape": list[PositiveInt],
     "fingerprint": str,
 }
+LARGEST_IMAGE = 2**30  # values; sizes whose product overflows come to no end that can be told
 CHECKED_APART = ("format", "position", "averaged", "optimizer", "scaler", "rng")  # not alike from start to end
 
 
@@ -168,6 +170,8 @@ def evaluation_facts(state: Mapping[str, Any], path: Path) -> dict[str, Any]:
             raise unlike(path, f"data.{name}", f"is not {in_words(annotation)}")
     assert isinstance(facts, dict)
     channels = facts["image_shape"][0] if len(facts["image_shape"]) == 3 else 0
+    if math.prod(facts["image_shape"]) > LARGEST_IMAGE:
+        raise unlike(path, "data.image_shape", "is larger than any image")
     fits = len(facts["mean"]) == len(facts["std"]) == channels and set(facts) == set(DATA_FACTS)
     if not fits or not facts["class_names"]:
         raise unlike(path, "data", "does not describe images of classes")

@@ -1,5 +1,6 @@
 """The model of a finished run, ready to evaluate and predict with."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from cnnbench.runs.checkpoint import load_checkpoint, load_weights
 from cnnbench.runs.format import CHECKPOINTS
 from cnnbench.runs.read import load_config, read_summary
 from cnnbench.training_state import evaluation_facts, evaluation_weights
+
+LARGE_IMAGE = 2**20  # values: what takes so many is built without memory first, which costs the import of torch's rules
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,8 @@ def load_trained(run: str | Path, model: nn.Module | None = None) -> TrainedMode
     device.activate()
     image_shape = (channels, height, width)
     if model is None:
-        refuse_giants(config, image_shape, len(class_names), weights, folder)
+        if math.prod(image_shape) > LARGE_IMAGE:
+            refuse_giants(config, image_shape, len(class_names), weights, folder)
         model = make_model(config, image_shape, len(class_names))
     elif with_given_model(config, model).model != config.model:
         raise CheckpointError(f"{run}: was trained with another network ({config.model}); give that one as model=")
