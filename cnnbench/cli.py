@@ -16,6 +16,7 @@ from cnnbench.runs.signals import interrupting
 VERBS = {
     "train": "train and test a CNN; -m sweeps over lists of values",
     "resume": "continue an interrupted run, bit for bit",
+    "verify": "a run's files against their hashes; without a run, whether this machine repeats a training bit for bit",
     "evaluate": "a run's accuracy on its test split or on another data set",
     "predict": "class probabilities of image files",
     "compare": "which techniques helped, by how much, and is it sure",

@@ -34,6 +34,19 @@ def _free_space(path: Path) -> str:
     return ""
 
 
+def require_room(folder: Path, needed: int) -> None:
+    """Looks whether the disk of `folder` has room for so many bytes, before hours are spent on what cannot be written.
+
+    Raises:
+        DiskError: it has not.
+    """
+    with disk_errors(folder):
+        stat = os.statvfs(folder)
+    free = stat.f_bavail * stat.f_frsize
+    if stat.f_blocks and free < needed:  # some network file systems tell nothing
+        raise DiskError(f"{folder}: needs about {needed:,} bytes, {free:,} are free; {OTHER_RUN_FOLDER}")
+
+
 def make_folder(folder: Path) -> None:
     """Makes `folder` and those above it, where they are not there.
 

@@ -28,6 +28,7 @@ from cnnbench.data.batches import Normalize
 from cnnbench.data.find import find_data, read_splits
 from cnnbench.data.images import content_of
 from cnnbench.device import Device, out_of_memory_named
+from cnnbench.disk import require_room
 from cnnbench.errors import DataError
 from cnnbench.loop import evaluate, fit
 from cnnbench.machine import LoadMeter, describe_environment
@@ -37,6 +38,7 @@ from cnnbench.results import describe_model, describe_training, reset_peak_memor
 from cnnbench.runs.folder import RunFolder
 from cnnbench.runs.format import LOG
 from cnnbench.runs.predictions import write_predictions
+from cnnbench.saving import bytes_needed
 from cnnbench.screen import introduce, policy_line, show_results
 from cnnbench.seeds import generator
 from cnnbench.speed.advisor import advice_line, advise
@@ -65,18 +67,22 @@ def run_experiment(
     with RunFolder(path, resume=resume) as run, out_of_memory_named(config.batch_size):
         if not resume:
             run.start(config.as_dict(), environment(device), **facts(config, source, description))
+        require_room(path, bytes_needed(model, source.num_classes, config.checkpoint["keep"]))
         introduce(config, source, description)
         splits = read_splits(source, config.data)
         refuse_without_validation(config, len(splits.val) > 0)
         report_skipped(run, splits.skipped)
         refuse_changed_data(run, splits)
-        device = recorded_device(config, run.summary) if resume else choose_device(run, config, splits, model, load)
+        chosen = resume and run.summary["device"] is not None  # a run may have been killed before its device was chosen
+        device = recorded_device(config, run.summary) if chosen else choose_device(run, config, splits, model, load)
         device.activate()
         reset_peak_memory(device.torch_device)  # of an earlier run in this process, and of the policies tried
         batches = make_batches(config, splits, device)
         training = make_training(config, model, batches, splits.num_classes, device)
         validation = evaluation_batches(splits.val, config, batches.normalize, device)
-        recorder = Recorder(run, training, batches, splits, config.epochs)
+        recorder = Recorder(
+            run, training, batches, splits, epochs=config.epochs, checkpoint=config.checkpoint, started=started
+        )
         if resume:
             recorder.resume()
         with recorder:
@@ -96,8 +102,8 @@ def run_experiment(
         run.update_summary(**compare_with_training_images(selected, splits, config, batches.normalize, device))
         run.update_summary(**read_test_once(run, selected, splits, config, batches.normalize, device))
         latency_ms = measure_latency(selected, splits.image_shape, batches.normalize, device)
-        seconds = time.monotonic() - started + (run.summary["total_seconds"] or 0)
-        run.update_summary(status="finished", exit_code=0, latency_ms=latency_ms, total_seconds=seconds)
+        done = {"latency_ms": latency_ms, "total_seconds": recorder.total_seconds(), "files": run.file_hashes()}
+        run.update_summary(status="finished", exit_code=0, **done)
         show_results(run.summary)
     say_exactly(f"run: {path}")
     return run.summary

@@ -186,6 +186,21 @@ def check_finite(training: Training) -> None:
         raise diverged("loss", training.epoch + 1, step + 1, training.lr_at(step))
 
 
+def check_state_finite(training: Training) -> None:
+    """Waits for the device and looks whether the last step has broken a weight or what the optimizer keeps of it.
+
+    Raises:
+        DivergedError: it has.
+    """
+    kept = [value for state in training.optimizer.state.values() for value in state.values()]
+    kept = [value for value in kept if isinstance(value, Tensor) and value.ndim]  # not the counts of steps
+    tensors = [t for t in (*training.model.parameters(), *kept) if t.is_floating_point() and t.numel()]
+    norms = torch._foreach_norm(tensors, float("inf"))
+    if norms and not torch.stack(norms).isfinite().all():
+        lr = training.optimizer.param_groups[0]["lr"]
+        raise diverged("state of the training", training.epoch + 1, training.step, lr)
+
+
 def diverged(what: str, epoch: int, step: int, lr: float) -> DivergedError:
     """The error of a `what` that is not finite; epoch and step count from 1."""
     place = f"epoch {epoch}, step {step}, lr {lr:g}"

@@ -1,35 +1,27 @@
 """What a run writes while it trains: metrics, checkpoints, progress; and how it takes them up again."""
 
 import time
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
 import torch
-from torch import Tensor
 
-from cnnbench.console import TrainingProgress, note
+from cnnbench.console import TrainingProgress
 from cnnbench.data import Splits
 from cnnbench.data.batches import TrainBatches
-from cnnbench.errors import CheckpointError, Interrupted
-from cnnbench.loop import Metrics, Training, check_finite
-from cnnbench.runs.checkpoint import drop_strangers, foreign_refused, load_checkpoint, load_weights, save_checkpoint
+from cnnbench.errors import CheckpointError, DiskError, Interrupted
+from cnnbench.loop import Metrics, Training, check_finite, check_state_finite
+from cnnbench.runs.checkpoint import drop_strangers, load_checkpoint, load_weights, read_manifest
 from cnnbench.runs.folder import RunFolder
+from cnnbench.runs.format import METRICS
+from cnnbench.runs.read import metrics_sha256, read_metrics
 from cnnbench.runs.signals import StopSignals
+from cnnbench.saving import Saver
+from cnnbench.training_state import evaluation_weights, refuse_position, restore_rng, restore_training, training_state
 
 SECONDS_BETWEEN_LOOKS = 1.0  # how often the loop waits for the device to show the loss
-POSITION = (
-    "epoch",
-    "batch",
-    "step",
-    "skipped_steps",
-    "epoch_seconds",
-    "train_seconds",
-    "best_epoch",
-    "best_val_accuracy",
-    "best_val_loss",
-    "time_to_target",
-    "stopped",
-)
 
 
 class Recorder:
@@ -38,7 +30,17 @@ class Recorder:
     Inside it the first stop signal lets the current batch finish, saves, and raises Interrupted.
     """
 
-    def __init__(self, run: RunFolder, training: Training, batches: TrainBatches, splits: Splits, epochs: int) -> None:
+    def __init__(
+        self,
+        run: RunFolder,
+        training: Training,
+        batches: TrainBatches,
+        splits: Splits,
+        *,
+        epochs: int,
+        checkpoint: Mapping[str, Any],
+        started: float,
+    ) -> None:
         self.run = run
         self.training = training
         self.batches = batches
@@ -50,6 +52,8 @@ class Recorder:
             "fingerprint": splits.content["train"].order,
         }
         self.epochs = epochs
+        self.saver = Saver(run.checkpoints, **checkpoint)
+        self.started = started
         self.signals = StopSignals()
         self._looked = time.monotonic()
 
@@ -64,6 +68,8 @@ class Recorder:
     def __exit__(self, *exception: Any) -> None:
         self.signals.__exit__(*exception)
         self.progress.__exit__(*exception)
+        with suppress(DiskError):  # what ends the run is worth more
+            self.saver.write_best()
         if exception[0] is None and self.signals.received is not None:  # it came after the last epoch was saved
             self.leave()
 
@@ -75,11 +81,13 @@ class Recorder:
             DivergedError: the loss is not finite.
         """
         self.progress.advance(images)
-        if self.signals.received is not None and training.batch < self.batches.steps_per_epoch:
+        stopping, ends = self.signals.received is not None, training.batch == self.batches.steps_per_epoch
+        if not ends and (stopping or self.saver.is_due(within_epoch=True)):
             check_finite(training)
             self.note_stop()  # before saving, which takes longer: a second signal leaves at once
             self.save(is_best=False)
-            self.leave()
+            if stopping:
+                self.leave()
         if time.monotonic() - self._looked > SECONDS_BETWEEN_LOOKS:
             check_finite(training)
             speed = training.sums.images / training.epoch_seconds
@@ -88,20 +96,25 @@ class Recorder:
             self._looked = time.monotonic()
 
     def after_epoch(self, training: Training, metrics: Metrics, is_best: bool) -> None:
-        """Appends the epoch to metrics.jsonl, then saves a checkpoint that has seen it."""
+        """Appends the epoch to metrics.jsonl, then saves a checkpoint that has seen it, unless it is too early."""
         self.run.append_metrics(metrics)
         parts = epoch_parts(metrics, self.epochs)
         self.run.log("  ".join(parts))
-        self.save(is_best=is_best)
+        ends, stopping = training.epoch == self.epochs or training.stopped, self.signals.received is not None
+        if ends or stopping or self.saver.is_due(within_epoch=False):
+            self.save(is_best=is_best)
+        elif is_best:
+            check_state_finite(training)
+            self.saver.remember_best(self.state_dict())
         self.progress.end_epoch(["*" if is_best else " ", *parts])
-        if self.signals.received is not None:
+        if stopping:
             self.note_stop()
             self.leave()
 
     def note_stop(self) -> None:
         """Notes how far a run has come that a signal asked to stop."""
-        steps, seconds = self.training.step, self.training.train_seconds
-        self.run.update_summary(status="interrupted", steps=steps, train_seconds=seconds)
+        seconds = {"train_seconds": self.training.train_seconds, "total_seconds": self.total_seconds()}
+        self.run.update_summary(status="interrupted", steps=self.training.step, **seconds)
 
     def leave(self) -> NoReturn:
         """Ends a run that a signal asked to stop; its checkpoint is saved.
@@ -113,26 +126,24 @@ class Recorder:
         raise Interrupted(self.signals.received)
 
     def save(self, *, is_best: bool) -> None:
-        """Saves a checkpoint of the whole training state."""
-        save_checkpoint(self.run.checkpoints, self.training.step, self.state_dict(), is_best=is_best)
+        """Saves a checkpoint of the whole training state.
+
+        Raises:
+            DivergedError: the last step has broken it.
+        """
+        check_state_finite(self.training)
+        self.saver.save(self.state_dict(), is_best=is_best)
+
+    def total_seconds(self) -> float:
+        """The time the run has taken, without the pauses between its parts."""
+        return time.monotonic() - self.started
 
     def state_dict(self) -> dict[str, Any]:
         """All that resuming, evaluating and predicting need; loadable with `weights_only=True`."""
-        training = self.training
-        evaluated = training.evaluation_model()
-        return {
-            "versions": {"torch": str(torch.__version__)},
-            "position": {name: getattr(training, name) for name in POSITION},
-            "metrics_bytes": self.run.metrics_length(),
-            "model": training.model.state_dict(),
-            "averaged": None if evaluated is training.model else evaluated.state_dict(),
-            "optimizer": {"class": type(training.optimizer).__name__, "state": training.optimizer.state_dict()},
-            "callbacks": {name: callback.state_dict() for name, callback in training.callbacks.items()},
-            "scaler": training.device.state_dict(),
-            "sums": training.sums.state_dict(),
-            "rng": rng_state(),
+        return training_state(self.training) | {
+            "metrics": {"bytes": self.run.metrics_length(), "sha256": metrics_sha256(self.run.path)},
+            "total_seconds": self.total_seconds(),
             "config_hash": self.run.summary["config_hash"],
-            "bits": bits_depend_on(training),
             "data": self.data_facts,
         }
 
@@ -140,49 +151,39 @@ class Recorder:
         """Puts the training where the newest whole checkpoint left it, and metrics.jsonl with it.
 
         Raises:
-            CheckpointError: there is none, or it belongs to another config, optimizer or data.
+            CheckpointError: there is none although the run has saved, it belongs to another config, optimizer or
+                data, or something in it is not as this run saves it.
         """
         folder = self.run.checkpoints
         drop_strangers(folder)
-        state = load_checkpoint(folder)
-        with foreign_refused(folder):
-            self._load_state_dict(state, folder)
-            length, rng = state["metrics_bytes"], state["rng"]
-        self.run.cut_metrics(length)
+        if not read_manifest(folder):
+            self._begin_again(folder)
+            return
+        state, steps = load_checkpoint(folder), self.batches.steps_per_epoch
+        restore_training(self.training, state, self.state_dict(), folder, epochs=self.epochs, steps=steps)
+        restore_rng(state["rng"], folder)  # last: building the parts has drawn numbers
+        self._cut_metrics(state["metrics"], folder)
+        self.started -= state["total_seconds"]
         self.run.update_summary(status="running", error=None, exit_code=None)
         self.run.log(f"resumed at epoch {self.training.epoch + 1}, batch {self.training.batch + 1}")
-        restore_rng(rng)  # last: building the parts has drawn numbers
 
-    def _load_state_dict(self, state: dict[str, Any], folder: Path) -> None:
-        self._refuse_others(state, folder)
-        training = self.training
-        load_weights(training.model, state["model"], folder)
-        training.optimizer.load_state_dict(state["optimizer"]["state"])
-        for name, callback in training.callbacks.items():
-            callback.load_state_dict(state["callbacks"][name])
-        training.device.load_state_dict(state["scaler"])
-        training.sums.load_state_dict(state["sums"])
-        for name in POSITION:
-            setattr(training, name, state["position"][name])
+    def _begin_again(self, folder: Path) -> None:
+        """Starts a run at its first epoch that was killed before it had saved anything."""
+        unfinished = self.run.summary["status"] in ("running", "interrupted")
+        if not unfinished or len(read_metrics(self.run.path)) > 1:  # the first epoch is written before it is saved
+            raise CheckpointError(f"{folder}: holds no checkpoint; the run has to be repeated")
+        self.run.cut_metrics(0)
+        self.run.update_summary(status="running", error=None, exit_code=None)
+        self.run.log("resumed at epoch 1: the run had saved nothing yet")
 
-    def _refuse_others(self, state: dict[str, Any], folder: Path) -> None:
-        ours = {
-            "config": self.run.summary["config_hash"],
-            "optimizer": type(self.training.optimizer).__name__,
-            "data": self.data_facts["fingerprint"],
-        }
-        theirs = {
-            "config": state["config_hash"],
-            "optimizer": state["optimizer"]["class"],
-            "data": state["data"]["fingerprint"],
-        }
-        for what, value in ours.items():
-            if theirs[what] != value:
-                raise CheckpointError(f"{folder}: was saved with another {what} ({theirs[what]}, now {value})")
-        now = bits_depend_on(self.training)
-        changed = [f"{name} {was} -> {now[name]}" for name, was in state["bits"].items() if was != now[name]]
-        if changed:
-            note(f"{', '.join(changed)}: the run goes on, but not bit for bit as it would have")
+    def _cut_metrics(self, seen: dict[str, Any], folder: Path) -> None:
+        """Cuts metrics.jsonl back to what the checkpoint has seen of it."""
+        if metrics_sha256(self.run.path, seen["bytes"]) != seen["sha256"]:
+            raise CheckpointError(
+                f"{self.run.path / METRICS}: does not hold the {self.training.epoch} epochs that {folder} has seen; "
+                "put the file back, or repeat the run"
+            )
+        self.run.cut_metrics(seen["bytes"])
 
     def load_selected(self, select: str) -> tuple[int, torch.nn.Module]:
         """The epoch whose weights are to be tested, and the model that has them."""
@@ -190,39 +191,11 @@ class Recorder:
         model = training.evaluation_model()
         if select == "last" or training.best_epoch in (None, training.epoch):
             return training.epoch, model
-        state = load_checkpoint(self.run.checkpoints, best=True)
-        load_weights(model, evaluation_weights(state), self.run.checkpoints)
+        folder, steps = self.run.checkpoints, self.batches.steps_per_epoch
+        state = load_checkpoint(folder, best=True)
+        refuse_position(state.get("position"), folder, epochs=self.epochs, steps=steps)
+        load_weights(model, evaluation_weights(state, folder), folder)
         return state["position"]["epoch"], model
-
-
-def evaluation_weights(state: dict[str, Any]) -> dict[str, Tensor]:
-    """The weights that were validated: the average where a callback makes one."""
-    return state["averaged"] or state["model"]
-
-
-def bits_depend_on(training: Training) -> dict[str, str]:
-    """What has to be the same for a resumed run to have the same bits."""
-    device = training.device
-    return {
-        "torch": str(torch.__version__),
-        "device": device.torch_device.type,
-        "precision": device.precision,
-        "memory_format": device.memory_format,
-        "threads": str(device.threads),
-    }
-
-
-def rng_state() -> dict[str, Tensor]:
-    """The state of torch's generators of the CPU and, where there is one, the GPU."""
-    state = {"cpu": torch.get_rng_state()}
-    return state | ({"cuda": torch.cuda.get_rng_state()} if torch.cuda.is_available() else {})
-
-
-def restore_rng(state: dict[str, Tensor]) -> None:
-    """Takes back what `rng_state` gave."""
-    torch.set_rng_state(state["cpu"])
-    if "cuda" in state and torch.cuda.is_available():
-        torch.cuda.set_rng_state(state["cuda"])
 
 
 def epoch_parts(metrics: Metrics, epochs: int) -> list[str]:

@@ -20,6 +20,7 @@ CONFIG = {
     "select": "best",
     "test_time_augmentation": "none",
     "target": {"metric": "val_accuracy", "value": None},
+    "checkpoint": {"every_seconds": 60, "keep": 2},
     "model": {"name": "simple", "widths": [32, 64], "dropout": 0.0},
     "data": {"name": "digits", "val_fraction": 0.1, "fraction": 1.0, "split_seed": 0},
     "augmentation": {},

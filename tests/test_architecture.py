@@ -31,7 +31,7 @@ FLOORS = [
     "experiment",
     "speed",
     "trained",
-    "assemble recorder results loop inference screen",
+    "assemble recorder training_state optimizer_state saving results loop inference screen",
     "analysis",
     "data models",
     "techniques",

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from cnnbench.machine import STAT, LoadMeter
+from cnnbench.machine import STAT, LoadMeter, describe_environment
 
 needs_linux = pytest.mark.skipif(not STAT.exists(), reason="no /proc/stat")
 
@@ -35,3 +35,17 @@ def test_where_the_system_does_not_count_the_load_average_serves(monkeypatch, tm
     monkeypatch.setattr("cnnbench.machine.STAT", tmp_path / "none")
     monkeypatch.setattr(os, "getloadavg", lambda: (1.5, 0.0, 0.0))
     assert LoadMeter().busy_cores() == 1.5
+
+
+def test_a_run_that_is_killed_leaves_no_lock_in_the_repository_it_asks(monkeypatch):
+    run, commands = subprocess.run, []
+
+    def noting(command, **options):
+        commands.append(command)
+        return run(command, **options)
+
+    monkeypatch.setattr(subprocess, "run", noting)
+    describe_environment("cnnbench train")
+    git = [command for command in commands if command[0] == "git"]
+    assert git
+    assert all(command[1] == "--no-optional-locks" for command in git)

@@ -4,7 +4,16 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Annotated, Any, Literal
 
-from cnnbench.config.settings import Count, PositiveInt, Range, canonical_node, canonical_values, check, check_values
+from cnnbench.config.settings import (
+    Count,
+    Positive,
+    PositiveInt,
+    Range,
+    canonical_node,
+    canonical_values,
+    check,
+    check_values,
+)
 from cnnbench.config.tables import GROUPS, LIST_GROUPS, shared_settings, table_of
 from cnnbench.errors import ConfigError
 
@@ -23,6 +32,14 @@ class Target:
 
 
 @dataclass(frozen=True)
+class Checkpoint:
+    """When a run is saved and what of it stays on the disk: nothing that is computed depends on it."""
+
+    every_seconds: Positive
+    keep: PositiveInt
+
+
+@dataclass(frozen=True)
 class RunConfig:
     """All that determines a run. The groups hold plain values: `{"name": choice, setting: value, ...}`,
     `augmentation` and `regularization` one such mapping of settings per name."""
@@ -33,6 +50,7 @@ class RunConfig:
     select: Literal["best", "last"]
     test_time_augmentation: Views
     target: dict[str, Any]
+    checkpoint: dict[str, Any]
     model: dict[str, Any]
     data: dict[str, Any]
     augmentation: dict[str, dict[str, Any]]
@@ -48,16 +66,25 @@ class RunConfig:
         return asdict(self)
 
 
+SECTIONS = {"target": Target, "checkpoint": Checkpoint}
+
+
+def types_of(section: type) -> dict[str, Any]:
+    """The names and annotations of a dataclass's fields."""
+    return {field.name: field.type for field in fields(section)}
+
+
 def check_config(values: Mapping[str, Any]) -> RunConfig:
     """`values` as a RunConfig.
 
     Raises:
         ConfigError: with one line for every mistake in the whole config.
     """
-    expected = {field.name: field.type for field in fields(RunConfig)}
+    expected = types_of(RunConfig)
     findings = check_values(values, expected, "")
-    if isinstance(values.get("target"), Mapping):
-        findings += check_values(values["target"], {field.name: field.type for field in fields(Target)}, "target")
+    for name, section in SECTIONS.items():
+        if isinstance(values.get(name), Mapping):
+            findings += check_values(values[name], types_of(section), name)
     for group in GROUPS:
         node = values.get(group)
         if isinstance(node, Mapping):
@@ -65,7 +92,7 @@ def check_config(values: Mapping[str, Any]) -> RunConfig:
     if findings:
         raise ConfigError(*findings)
     plain = canonical_values({key: values[key] for key in expected}, expected)
-    plain["target"] = canonical_values(plain["target"], {field.name: field.type for field in fields(Target)})
+    plain |= {name: canonical_values(plain[name], types_of(section)) for name, section in SECTIONS.items()}
     return RunConfig(**plain | {group: canonical_group(group, plain[group]) for group in GROUPS})
 
 

@@ -5,47 +5,55 @@ bit, so the hash is compared first; loading is always `weights_only=True`.
 """
 
 import hashlib
-import io
 import itertools
 import json
 import re
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from cnnbench.console import note
 from cnnbench.disk import disk_errors, read_regular, write_atomically
 from cnnbench.errors import CheckpointError
+from cnnbench.runs.alike import refuse_unlike
+from cnnbench.runs.archive import pack, unpack
 from cnnbench.runs.format import MANIFEST
 
 FORMAT = 1
 NAME = re.compile(r"ckpt-\d{8,}(-\d+)?\.pt")
-KEPT = 2  # besides the best one
 
 
-def save_checkpoint(folder: Path, step: int, state: Mapping[str, Any], *, is_best: bool) -> None:
+def save_checkpoint(folder: Path, step: int, state: Mapping[str, Any], *, is_best: bool, keep: int) -> None:
     """Writes `state` to ckpt-<step>.pt, then manifest.json (the commit point), then deletes what left it.
+
+    The last `keep` checkpoints stay, and the best.
 
     Raises:
         DiskError: earlier checkpoints are then untouched.
     """
-    buffer = io.BytesIO()
-    torch.save({"format": FORMAT, **state}, buffer)
-    content = buffer.getvalue()
+    content = pack({"format": FORMAT, **state})
     previous = read_manifest(folder)
+    if not (folder / MANIFEST).exists():  # from now on a checkpoint without a manifest is one whose manifest was lost
+        _write_manifest(folder, [])
     name = _new_name(step, {old["file"] for old in previous})
     entry = {"file": name, "step": step, "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
     entries = [{**old, "best": old["best"] and not is_best} for old in previous]
     entries.append({**entry, "best": is_best})
-    kept = [old for old in entries if old["best"] or old in entries[-KEPT:]]
+    kept = [old for old in entries if old["best"] or old in entries[-keep:]]
     write_atomically(folder / name, content)
-    manifest = json.dumps({"format": FORMAT, "checkpoints": kept}, indent=2) + "\n"
-    write_atomically(folder / MANIFEST, manifest.encode())
+    _write_manifest(folder, kept)
     drop_strangers(folder)
+
+
+def _write_manifest(folder: Path, entries: Sequence[Mapping[str, Any]]) -> None:
+    write_atomically(folder / MANIFEST, manifest_content(entries))
+
+
+def manifest_content(entries: Sequence[Mapping[str, Any]]) -> bytes:
+    """The bytes of a manifest with these entries."""
+    return (json.dumps({"format": FORMAT, "checkpoints": entries}, indent=2) + "\n").encode()
 
 
 def _new_name(step: int, taken: Collection[str]) -> str:
@@ -59,7 +67,11 @@ def _new_name(step: int, taken: Collection[str]) -> str:
 
 
 def drop_strangers(folder: Path) -> None:
-    """Deletes temporaries and checkpoints that manifest.json does not name; call it only under the run's lock."""
+    """Deletes temporaries and checkpoints that manifest.json does not name; call it only under the run's lock.
+
+    Raises:
+        CheckpointError: manifest.json is damaged or missing; nothing is then deleted.
+    """
     known = {entry["file"] for entry in read_manifest(folder)}
     with disk_errors(folder):
         for path in folder.iterdir():
@@ -68,14 +80,15 @@ def drop_strangers(folder: Path) -> None:
 
 
 def read_manifest(folder: Path) -> list[dict[str, Any]]:
-    """The entries of manifest.json, oldest first; none where there is no manifest.
+    """The entries of manifest.json, oldest first; none where nothing was ever saved.
 
     Raises:
-        CheckpointError: it is damaged or of a newer format.
+        CheckpointError: it is damaged, of a newer format, or missing beside checkpoints.
         DiskError: the disk does not give it.
     """
     path = folder / MANIFEST
     if not path.exists():
+        _refuse_orphans(folder)
         return []
     try:
         with disk_errors(path):
@@ -101,10 +114,20 @@ def read_manifest(folder: Path) -> list[dict[str, Any]]:
     return entries
 
 
+def _refuse_orphans(folder: Path) -> None:
+    with disk_errors(folder):
+        orphans = sorted(path.name for path in folder.iterdir() if NAME.fullmatch(path.name)) if folder.exists() else []
+    if orphans:
+        raise CheckpointError(
+            f"{folder / MANIFEST}: is missing, and without its hashes {', '.join(orphans)} cannot be trusted; "
+            "put it back, or repeat the run"
+        )
+
+
 def load_checkpoint(folder: Path, *, best: bool = False) -> dict[str, Any]:
     """The newest checkpoint that is whole, or with `best` the one marked as the best; on the CPU.
 
-    A damaged one is passed over with a note.
+    A damaged one is passed over with a note; one that is as it was written but no checkpoint is not.
 
     Raises:
         CheckpointError: none is left.
@@ -116,17 +139,23 @@ def load_checkpoint(folder: Path, *, best: bool = False) -> dict[str, Any]:
     problems: list[str] = []
     for entry in order:
         try:
-            state = _load_entry(folder, entry)
+            content = whole_content(folder, entry)
         except CheckpointError as error:
             problems += error.findings
             continue
+        state = unpacked(folder / entry["file"], content)
         for problem in problems:
             note(f"{problem}; using {entry['file']} (step {entry['step']}) instead")
         return state
     raise CheckpointError(*problems or [f"{folder}: holds no checkpoint; the run has to be repeated"])
 
 
-def _load_entry(folder: Path, entry: Mapping[str, Any]) -> dict[str, Any]:
+def whole_content(folder: Path, entry: Mapping[str, Any]) -> bytes:
+    """The bytes of a checkpoint, as the manifest's `entry` knows them.
+
+    Raises:
+        CheckpointError: they are others, or cannot be read.
+    """
     path = folder / entry["file"]
     try:
         size = path.stat().st_size
@@ -137,47 +166,29 @@ def _load_entry(folder: Path, entry: Mapping[str, Any]) -> dict[str, Any]:
         raise CheckpointError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
     if hashlib.sha256(content).hexdigest() != entry["sha256"]:
         raise CheckpointError(f"{path}: is damaged (its SHA-256 is not the one written)")
+    return content
+
+
+def unpacked(path: Path, content: bytes) -> dict[str, Any]:
+    """What the bytes of a checkpoint hold; nothing is yet known of its parts.
+
+    Raises:
+        CheckpointError: they are not those of a checkpoint.
+    """
     try:
-        state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many kinds; none may lead to unsafe loading
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise CheckpointError(f"{path}: is not a checkpoint ({reason[:120]})") from None
-    if not isinstance(state, dict) or not isinstance(state.get("format"), int) or state["format"] > FORMAT:
+        state = unpack(content)
+    except ValueError as error:
+        raise CheckpointError(f"{path}: is not a checkpoint ({error}); the run has to be repeated") from None
+    if not isinstance(state, dict) or type(state.get("format")) is not int or state["format"] > FORMAT:
         raise CheckpointError(f"{path}: is not a checkpoint of this version of cnnbench")
     return state
 
 
-@contextmanager
-def foreign_refused(folder: Path) -> Iterator[None]:
-    """Turns what using a checkpoint of another make runs into (a missing key, a wrong kind) into a CheckpointError."""
-    try:
-        yield
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise CheckpointError(f"{folder}: is not a checkpoint of cnnbench ({type(error).__name__}: {error})") from error
-
-
-def load_weights(model: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
+def load_weights(model: nn.Module, state: Any, path: Path) -> None:
     """Loads `state` into `model` after comparing names, shapes and types.
 
     Raises:
         CheckpointError: naming the first difference; the model is then unchanged.
     """
-    expected = model.state_dict()
-    for name in [*expected, *state]:
-        ours, theirs = expected.get(name), state.get(name)
-        if ours is None or theirs is None:
-            where = "the model" if ours is None else "the checkpoint"
-            raise CheckpointError(f"{path}: {name} is missing in {where}; the run belongs to another model")
-        if not _is_dense(theirs):
-            raise CheckpointError(f"{path}: {name} is not a dense tensor; the checkpoint is not cnnbench's")
-        if (theirs.shape, theirs.dtype) != (ours.shape, ours.dtype):
-            sides = f"{tuple(theirs.shape)} {theirs.dtype} against {tuple(ours.shape)} {ours.dtype}"
-            raise CheckpointError(f"{path}: {name} is {sides} in the model; the run belongs to another model")
-    model.load_state_dict(dict(state))
-
-
-def _is_dense(value: Any) -> bool:
-    """Whether every element has memory of its own: a stride of 0 can claim terabytes from one number."""
-    if not isinstance(value, Tensor) or value.layout != torch.strided:
-        return False
-    return all(stride > 0 or size <= 1 for stride, size in zip(value.stride(), value.shape, strict=True))
+    refuse_unlike(state, dict(model.state_dict()), "", path)
+    model.load_state_dict(state)

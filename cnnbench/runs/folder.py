@@ -1,6 +1,7 @@
 """A run folder held for writing."""
 
 import errno
+import hashlib
 import json
 import os
 import signal
@@ -22,12 +23,14 @@ from cnnbench.runs.format import (
     CONFIG,
     CRASH_LOG,
     ENVIRONMENT,
+    HASHED,
     LOCK,
     LOG,
     MANIFEST,
     METRICS,
     SUMMARY,
     _finite,
+    summary_sha256,
     to_json,
     unknown_run,
 )
@@ -56,14 +59,22 @@ class RunFolder:
                 ) from None
         try:
             if resume:
-                self.summary = read_summary(path)
+                self.summary = unknown_run() | read_summary(path)
             elif any((path / name).exists() for name in (SUMMARY, METRICS, CHECKPOINTS)):
                 raise DataError(
                     f"{path}: holds a run already; continue it with `cnnbench resume {path}` or choose another"
                 )
-        except DataError:
+            self._drop_leftovers()
+        except CnnbenchError:
             os.close(self._lock)
             raise
+
+    def _drop_leftovers(self) -> None:
+        """Deletes what a killed process was about to write; this one holds the lock."""
+        with disk_errors(self.path):
+            for path in self.path.glob(".tmp-*"):
+                if not path.is_dir():
+                    path.unlink()
 
     @property
     def checkpoints(self) -> Path:
@@ -134,6 +145,7 @@ class RunFolder:
     def update_summary(self, **values: Any) -> None:
         """Sets keys of summary.json and replaces the file."""
         self.summary |= values
+        self.summary["files"] = (self.summary["files"] or {}) | {SUMMARY: summary_sha256(self.summary)}
         text = json.dumps(_finite(self.summary), indent=2, allow_nan=False) + "\n"
         write_atomically(self.path / SUMMARY, text.encode())
 
@@ -143,8 +155,8 @@ class RunFolder:
         self._append(self.path / LOG, f"{stamp} {line}\n".encode("utf-8", "backslashreplace"))
 
     def append_metrics(self, line: Mapping[str, Any]) -> None:
-        """Appends one epoch to metrics.jsonl in one write."""
-        self._append(self.path / METRICS, (to_json(line) + "\n").encode())
+        """Appends one epoch to metrics.jsonl in one write; the disk has it before a checkpoint counts it."""
+        self._append(self.path / METRICS, (to_json(line) + "\n").encode(), sync=True)
 
     def cut_metrics(self, length: int) -> None:
         """Cuts metrics.jsonl back to `length` bytes: what a checkpoint has seen."""
@@ -158,15 +170,31 @@ class RunFolder:
         path = self.path / METRICS
         return path.stat().st_size if path.exists() else 0
 
+    def file_hashes(self) -> dict[str, str]:
+        """The SHA-256 of each of HASHED that the run has, as `files` of its summary."""
+        return {name: file_sha256(self.path / name) for name in HASHED if (self.path / name).exists()}
+
     @staticmethod
-    def _append(path: Path, content: bytes) -> None:
+    def _append(path: Path, content: bytes, *, sync: bool = False) -> None:
         with disk_errors(path):
             descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o644)
             try:
                 if os.write(descriptor, content) < len(content):  # what a filling disk does before it fails
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                if sync:
+                    os.fsync(descriptor)
             finally:
                 os.close(descriptor)
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of what a file holds.
+
+    Raises:
+        DiskError: it cannot be read.
+    """
+    with disk_errors(path), path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def how_it_ended(error: BaseException) -> dict[str, Any]:

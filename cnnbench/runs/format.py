@@ -3,6 +3,7 @@
 Nothing here imports torch: reading five thousand runs must not wait for it.
 """
 
+import hashlib
 import json
 import secrets
 from collections.abc import Mapping
@@ -13,6 +14,8 @@ FORMAT = 1
 SUMMARY, METRICS, CONFIG, ENVIRONMENT = "summary.json", "metrics.jsonl", "config.yaml", "environment.json"
 PREDICTIONS, LOG, CRASH_LOG, LOCK, CHECKPOINTS = "predictions.npz", "train.log", "crash.log", ".lock", "checkpoints"
 MANIFEST = "manifest.json"  # in the folder of the checkpoints
+
+HASHED = (METRICS, PREDICTIONS, ENVIRONMENT)  # what no longer changes once a run is finished
 
 
 def to_json(document: Any) -> str:
@@ -30,6 +33,12 @@ def _finite(value: Any) -> Any:
     return value
 
 
+def summary_sha256(summary: Mapping[str, Any]) -> str:
+    """SHA-256 of a summary but for `files`, where this hash stands itself."""
+    rest = {key: value for key, value in summary.items() if key != "files"}
+    return hashlib.sha256(json.dumps(_finite(rest), sort_keys=True).encode()).hexdigest()
+
+
 def unknown_run() -> dict[str, Any]:
     """summary.json of a run of which nothing is known yet: every key, null where there is no value."""
     return dict.fromkeys(SUMMARY_KEYS) | {"format": FORMAT, "run_id": new_run_id(), "test_reads": 0}
@@ -41,7 +50,7 @@ SUMMARY_KEYS = (
     "test_reads", "objective", "train_seconds", "total_seconds", "images_per_second", "parameters",
     "nonzero_parameters", "macs", "model_bytes", "peak_memory_bytes", "weights_sha256", "device", "precision",
     "memory_format", "compile", "threads", "target", "time_to_target",
-    "selected_epoch", "train_accuracy", "train_val_gap", "latency_ms",
+    "selected_epoch", "train_accuracy", "train_val_gap", "latency_ms", "files",
     "version", "torch", "image_shape", "data_fingerprints",
 )  # fmt: skip
 

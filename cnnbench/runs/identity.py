@@ -21,16 +21,19 @@ Digests = NDArray[np.uint8]
 """The SHA-256 of the pixels of each image, (N, 32)."""
 
 ORDERED_GROUPS = tuple(name for name, group in GROUPS.items() if group.is_ordered)
+COMPUTES_NOTHING = "checkpoint"  # how often a run is saved: it may change before the run goes on
 SEPARATES_NO_GROUPS = ("seed", "data.root", "data.download", "data.resident", "data.pack", "data.workers")
 """Settings that are recorded, but do not tell one group of runs from another: which of the repetitions a run is, where
 its images lie, and how they are read. What the images are is told by their content."""
 
 
 def config_hash(config: Mapping[str, Any]) -> str:
-    """16 hex digits that two checked configs share exactly when they are equal; where order matters, in that too."""
+    """16 hex digits that two checked configs share exactly when they are equal, in the order too where it matters; but
+    for COMPUTES_NOTHING."""
     ordered = {
         key: list(value.items()) if key in ORDERED_GROUPS and isinstance(value, Mapping) else value
         for key, value in config.items()
+        if key != COMPUTES_NOTHING
     }
     text = json.dumps(ordered, sort_keys=True, allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,14 +1,27 @@
 """A run folder read. It may come from elsewhere: nothing in it is trusted."""
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
 from cnnbench.config.plain_yaml import UNREADABLE, read_yaml
 from cnnbench.config.run_config import RunConfig, check_config
+from cnnbench.config.settings import Count, accepts, in_words
 from cnnbench.disk import read_regular
-from cnnbench.errors import DataError
-from cnnbench.runs.format import CONFIG, FORMAT, METRICS, SUMMARY
+from cnnbench.errors import ConfigError, DataError
+from cnnbench.runs.format import CONFIG, FORMAT, METRICS, SUMMARY, summary_sha256
+from cnnbench.runs.identity import config_hash
+
+ACTED_ON: dict[str, Any] = {
+    "status": str | None,
+    "config_hash": str | None,
+    "test_reads": Count,
+    "best_val_accuracy": float | None,
+    "test_accuracy": float | None,
+    "weights_sha256": str | None,
+}
+"""Of a summary what decides what is done with its run, or is computed with."""
 
 
 def failed_runs(sweep: Path) -> list[str]:
@@ -46,6 +59,9 @@ def read_summary(path: Path) -> dict[str, Any]:
         raise DataError(f"{path / SUMMARY}: is not a summary of a run; the run has to be repeated")
     if summary["format"] > FORMAT:
         raise DataError(f"{path}: has format {summary['format']}, this cnnbench reads up to {FORMAT}; update cnnbench")
+    for key, annotation in ACTED_ON.items():
+        if key in summary and not accepts(annotation, summary[key]):
+            raise DataError(f"{path / SUMMARY}: {key} is not {in_words(annotation)}; the run has to be repeated")
     return summary
 
 
@@ -84,11 +100,35 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
         raise DataError(f"{file}: cannot be read ({error}); the run has to be repeated") from None
 
 
-def load_config(run: Path) -> RunConfig:
-    """The checked config of a run folder.
+def metrics_sha256(path: Path, length: int | None = None) -> str | None:
+    """SHA-256 of the first `length` bytes of metrics.jsonl, by default of all; None where it has fewer.
 
     Raises:
-        DataError: config.yaml is missing or not readable.
-        ConfigError: this version of cnnbench does not accept it.
+        DataError: it cannot be read.
     """
-    return check_config(read_config(run))
+    file = path / METRICS
+    try:
+        content = file.read_bytes() if file.exists() else b""
+    except OSError as error:
+        raise DataError(f"{file}: cannot be read ({error.strerror})") from None
+    whole = length is None or 0 <= length <= len(content)
+    return hashlib.sha256(content[:length]).hexdigest() if whole else None
+
+
+def load_config(run: Path) -> RunConfig:
+    """The checked config of a run folder, as the run was started with.
+
+    Raises:
+        DataError: config.yaml is missing, not readable, or was changed since, or summary.json was.
+    """
+    summary = read_summary(run)
+    files = summary.get("files")
+    if isinstance(files, dict) and files.get(SUMMARY) != summary_sha256(summary):
+        raise DataError(f"{run / SUMMARY}: was changed after it was written; put it back, or repeat the run")
+    try:
+        config = check_config(read_config(run))
+    except ConfigError as error:
+        raise DataError(*(f"{run / CONFIG}: {finding}" for finding in error.findings)) from None
+    if config_hash(config.as_dict()) != summary.get("config_hash"):
+        raise DataError(f"{run / CONFIG}: was changed after the run had started; put it back, or train anew with it")
+    return config

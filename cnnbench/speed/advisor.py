@@ -27,7 +27,7 @@ STEPS_TO_ENTER = 4  # in steps of the first policy: what a further one costs wit
 TIE = 0.97  # to be preferred to one before it, a policy has to be 3 % faster
 AGREEMENT = 0.05  # relative difference of the first loss from that in fp32
 COMPILE_SECONDS = 60.0  # a guess before it is measured; 16 to 45 s were seen
-IRRELEVANT = ("seed", "epochs", "data", "select", "target")  # to the time of a step
+IRRELEVANT = ("seed", "epochs", "data", "select", "target", "checkpoint")  # to the time of a step
 
 
 def advise(

@@ -61,7 +61,11 @@ class Callback:
         return False
 
     def state_dict(self) -> dict[str, Any]:
-        """What resuming needs: tensors, numbers, strings, lists and dicts of these only."""
+        """What resuming needs: tensors, numbers, strings, lists and dicts of these only.
+
+        Built alike from the first step to the last (keys, lengths, shapes, types), for what is loaded is compared
+        with it; what is None at first may become a number. Counts are not negative.
+        """
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

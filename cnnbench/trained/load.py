@@ -1,7 +1,9 @@
 """The model of a finished run, ready to evaluate and predict with."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,12 +12,15 @@ from cnnbench.assemble import make_model, recorded_device, with_given_model
 from cnnbench.config.run_config import RunConfig
 from cnnbench.data.batches import Normalize
 from cnnbench.device import Device
-from cnnbench.errors import CheckpointError
+from cnnbench.errors import CheckpointError, CnnbenchError
 from cnnbench.inference import logits_over_views, prepared
-from cnnbench.recorder import evaluation_weights
-from cnnbench.runs.checkpoint import foreign_refused, load_checkpoint, load_weights
+from cnnbench.runs.alike import refuse_unlike
+from cnnbench.runs.checkpoint import load_checkpoint, load_weights
 from cnnbench.runs.format import CHECKPOINTS
 from cnnbench.runs.read import load_config, read_summary
+from cnnbench.training_state import evaluation_facts, evaluation_weights
+
+LARGE_IMAGE = 2**20  # values: what takes so many is built without memory first, which costs the import of torch's rules
 
 
 @dataclass(frozen=True)
@@ -51,19 +56,37 @@ def load_trained(run: str | Path, model: nn.Module | None = None) -> TrainedMode
     config = load_config(run)
     folder = run / CHECKPOINTS
     state = load_checkpoint(folder, best=config.select == "best")
-    with foreign_refused(folder):
-        facts = state["data"]
-        channels, height, width = (int(size) for size in facts["image_shape"])
-        class_names = tuple(str(name) for name in facts["class_names"])
-        mean, std = torch.tensor(facts["mean"]), torch.tensor(facts["std"])
-        weights = evaluation_weights(state)
+    facts, weights = evaluation_facts(state, folder), evaluation_weights(state, folder)
+    channels, height, width = facts["image_shape"]
+    class_names = tuple(facts["class_names"])
+    mean, std = torch.tensor(facts["mean"]), torch.tensor(facts["std"])
     device = recorded_device(config, read_summary(run))
     device.activate()
     image_shape = (channels, height, width)
     if model is None:
+        if math.prod(image_shape) > LARGE_IMAGE:
+            refuse_giants(config, image_shape, len(class_names), weights, folder)
         model = make_model(config, image_shape, len(class_names))
     elif with_given_model(config, model).model != config.model:
         raise CheckpointError(f"{run}: was trained with another network ({config.model}); give that one as model=")
     load_weights(model, weights, folder)
     ready = prepared(model, device, image_shape)
     return TrainedModel(config, ready, device, Normalize(mean, std, device), image_shape, class_names)
+
+
+def refuse_giants(
+    config: RunConfig, image_shape: tuple[int, int, int], num_classes: int, weights: Any, folder: Path
+) -> None:
+    """Compares the weights with a model that takes no memory: the image shape in a checkpoint can ask for terabytes.
+
+    Raises:
+        CheckpointError: they are not those of the model.
+    """
+    try:
+        with torch.device("meta"):
+            model = make_model(config, image_shape, num_classes)
+    except CnnbenchError:
+        raise
+    except Exception:  # a model from elsewhere may need numbers to build itself; it is built at once
+        return
+    refuse_unlike(weights, dict(model.state_dict()), "", folder)

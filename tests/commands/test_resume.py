@@ -1,14 +1,11 @@
-import json
 import os
 import signal
 
 import pytest
-import torch
-from tiny import metrics, summary
+from tiny import metrics, set_summary, summary
 
 from cnnbench import experiment
 from cnnbench.recorder import Recorder
-from cnnbench.runs.checkpoint import save_checkpoint
 
 EVERYTHING = [
     "epochs=4",
@@ -175,19 +172,79 @@ def test_a_run_that_never_saved_says_that_it_has_to_be_repeated(train, cnnbench,
     assert err.endswith("holds no checkpoint; the run has to be repeated\n")
 
 
-@pytest.mark.parametrize(
-    ("verb", "key"),
-    [("resume", "data"), ("resume", "model"), ("resume", "position"), ("evaluate", "data"), ("evaluate", "model")],
-)
-def test_a_checkpoint_that_lacks_a_part_is_refused_in_one_line(train, cnnbench, verb, key):
+def test_without_its_manifest_a_run_is_not_resumed_and_keeps_its_checkpoints(train, cnnbench, interrupt):
+    interrupt(BATCHES + 2)
+    path = train("run", exit_code=130)
+    (path / "checkpoints" / "manifest.json").unlink()
+    before = sorted((path / "checkpoints").iterdir())
+    exit_code, _, err = cnnbench("resume", path)
+    assert exit_code == 65
+    assert err.startswith(f"error: {path / 'checkpoints' / 'manifest.json'}: is missing")
+    assert sorted((path / "checkpoints").iterdir()) == before
+
+
+@pytest.mark.parametrize("moment", ["choose_device", "make_training", "save"])
+def test_a_run_that_was_killed_before_its_first_checkpoint_starts_again(train, cnnbench, monkeypatch, moment):
+    straight = train("straight", *EVERYTHING)
+    target = Recorder if moment == "save" else experiment
+    monkeypatch.setattr(target, moment, lambda *_, **__: _crash())
+    killed = train("killed", *EVERYTHING, exit_code=1)
+    monkeypatch.undo()
+    set_summary(killed, status="running", exit_code=None, error=None)  # kill -9 lets nobody write how the run ended
+    assert cnnbench("resume", killed)[0] == 0
+    assert metrics(killed) == metrics(straight)
+    assert summary(killed)["weights_sha256"] == summary(straight)["weights_sha256"]
+
+
+def test_a_run_whose_checkpoints_are_gone_is_not_begun_again(train, cnnbench, interrupt):
+    interrupt(2 * BATCHES + 2)
+    path = train("run", exit_code=130)
+    for file in (path / "checkpoints").iterdir():
+        file.unlink()
+    before = (path / "metrics.jsonl").read_bytes()
+    assert cnnbench("resume", path)[0] == 65
+    assert (path / "metrics.jsonl").read_bytes() == before
+
+
+@pytest.mark.parametrize("verb", ["resume", "evaluate", "predict"])
+def test_a_config_that_was_changed_after_the_start_is_refused(train, cnnbench, interrupt, verb):
+    interrupt(BATCHES + 2)
+    path = train("run", exit_code=130)
+    config = path / "config.yaml"
+    config.write_text(config.read_text().replace("epochs: 3", "epochs: 4"))
+    exit_code, _, err = cnnbench(verb, path, *(["image.png"] if verb == "predict" else []))
+    assert exit_code == 65
+    assert err == f"error: {config}: was changed after the run had started; put it back, or train anew with it\n"
+
+
+CHANGED_METRICS = {
+    "shorter": lambda content: content[:-5],
+    "none": lambda content: b"",
+    "another number": lambda content: content.replace(b'"epoch": 1', b'"epoch": 7'),
+}
+
+
+@pytest.mark.parametrize("change", CHANGED_METRICS.values(), ids=CHANGED_METRICS)
+def test_metrics_that_are_not_those_the_checkpoint_has_seen_are_refused(train, cnnbench, interrupt, change):
+    interrupt(2 * BATCHES + 2)
+    path = train("run", exit_code=130)
+    file = path / "metrics.jsonl"
+    changed = change(file.read_bytes())
+    file.write_bytes(changed)
+    exit_code, _, err = cnnbench("resume", path)
+    assert exit_code == 65
+    assert err.startswith(f"error: {file}: does not hold the 2 epochs that ")
+    assert file.read_bytes() == changed
+
+
+def test_metrics_are_on_the_disk_before_the_checkpoint_that_counts_them(train, monkeypatch):
+    synced, fsync, save = [], os.fsync, Recorder.save
+
+    def noting(descriptor):
+        synced.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noting)
+    monkeypatch.setattr(Recorder, "save", lambda self, is_best: (synced.append("save"), save(self, is_best=is_best)))
     path = train("run", "epochs=1")
-    state = torch.load(max((path / "checkpoints").glob("*.pt")), weights_only=True)
-    del state[key]
-    for old in (path / "checkpoints").iterdir():
-        old.unlink()
-    save_checkpoint(path / "checkpoints", 99, state, is_best=True)
-    document = summary(path)
-    (path / "summary.json").write_text(json.dumps(document | {"status": "interrupted"}))
-    exit_code, _, err = cnnbench(verb, path)
-    assert exit_code == 65, err
-    assert f"is not a checkpoint of cnnbench (KeyError: '{key}')" in err
+    assert synced.index(str(path / "metrics.jsonl")) < synced.index("save")

@@ -1,7 +1,9 @@
 import hashlib
+import io
 import json
 import os
 import pickle
+import zipfile
 
 import pytest
 import torch
@@ -20,7 +22,7 @@ from cnnbench.runs.identity import weights_sha256
 
 
 def save(folder, step, *, is_best=False):
-    save_checkpoint(folder, step, {"step": step, "weights": torch.full((4,), float(step))}, is_best=is_best)
+    save_checkpoint(folder, step, {"step": step, "weights": torch.full((4,), float(step))}, is_best=is_best, keep=2)
 
 
 def files(folder):
@@ -47,7 +49,7 @@ def tiny():
 
 def test_a_checkpoint_comes_back_as_it_was_saved(tmp_path):
     state = {"weights": torch.randn(3), "position": {"epoch": 2, "best": None}, "names": ["a", "é"], "lr": 0.1}
-    save_checkpoint(tmp_path, 7, state, is_best=False)
+    save_checkpoint(tmp_path, 7, state, is_best=False, keep=2)
     loaded = load_checkpoint(tmp_path)
     assert torch.equal(loaded.pop("weights"), state.pop("weights"))
     assert loaded == state | {"format": 1}
@@ -88,7 +90,7 @@ def test_a_failure_at_any_step_of_saving_leaves_the_last_checkpoint_loadable(
     monkeypatch.setattr(os, operation, fails)
     saved = True
     try:
-        save_checkpoint(tmp_path, again, {"step": again, "new": True}, is_best=False)
+        save_checkpoint(tmp_path, again, {"step": again, "new": True}, is_best=False, keep=2)
     except DiskError:
         saved = False
     monkeypatch.undo()
@@ -196,6 +198,38 @@ def test_a_pickle_that_runs_code_is_refused_and_does_not_run(tmp_path, write):
     assert not (tmp_path / "canary").exists()
 
 
+def archive(pickled, compression=zipfile.ZIP_STORED, **members):
+    """A file as torch writes it, of these bytes."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", compression) as file:
+        for name, content in ({"data.pkl": pickled, "version": b"3\n", "byteorder": b"little"} | members).items():
+            file.writestr(f"archive/{name}", content)
+    return buffer.getvalue()
+
+
+BOMBS = {
+    "bytearray": archive(b"\x80\x02cbuiltins\nbytearray\nJ\xff\xff\xff\x7f\x85R."),  # 2 GiB from 20 bytes
+    "set": archive(b"\x80\x02cbuiltins\nset\n]\x85R."),
+    "packed": archive(pickle.dumps({"format": 1}, protocol=2), zipfile.ZIP_DEFLATED, data=bytes(10**7)),
+    "by name on the stack": archive(b"\x80\x04\x8c\x02os\x8c\x06system\x93\x8c\x02id\x85R."),
+    "unfinished": archive(b"\x80\x02("),
+    "no end": archive(b""),
+}
+
+
+@pytest.mark.parametrize("content", BOMBS.values(), ids=BOMBS)
+def test_what_would_take_more_memory_than_the_file_is_not_unpacked(tmp_path, content):
+    save(tmp_path, 1)
+    manifest = read_manifest(tmp_path)
+    forge(tmp_path, content)
+    forged = json.loads((tmp_path / "manifest.json").read_text())
+    forged["checkpoints"] = [*manifest, *forged["checkpoints"]]
+    (tmp_path / "manifest.json").write_text(json.dumps(forged))
+    with pytest.raises(CheckpointError, match="is not a checkpoint") as caught:  # and the older one is not used instead
+        load_checkpoint(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize("content", [b"", b"\x80", b"garbage" * 99, b"PK\x03\x04" + b"\0" * 60])
 def test_bytes_that_are_no_checkpoint_are_refused_in_one_line(tmp_path, content):
     forge(tmp_path, content)
@@ -234,13 +268,42 @@ def test_a_damaged_or_newer_manifest_is_refused_and_no_checkpoint_deleted(tmp_pa
     assert files(tmp_path) == ["ckpt-00000001.pt"]
 
 
+def test_without_its_manifest_no_checkpoint_is_used_or_deleted(tmp_path):
+    save(tmp_path, 1)
+    save(tmp_path, 2)
+    (tmp_path / "manifest.json").unlink()
+    for use in (load_checkpoint, drop_strangers, lambda folder: save(folder, 3)):
+        with pytest.raises(CheckpointError, match=r"manifest\.json: is missing, .* ckpt-0+1\.pt, ckpt-0+2\.pt"):
+            use(tmp_path)
+    assert files(tmp_path) == ["ckpt-00000001.pt", "ckpt-00000002.pt"]
+
+
+def test_a_first_checkpoint_that_its_manifest_never_named_is_a_leftover(tmp_path, monkeypatch):
+    real, manifests = checkpoint.write_atomically, []
+
+    def killed_at_the_second_manifest(path, content):
+        manifests.extend([path] if path.name == "manifest.json" else [])
+        if len(manifests) == 2:
+            raise DiskError("killed")
+        real(path, content)
+
+    monkeypatch.setattr(checkpoint, "write_atomically", killed_at_the_second_manifest)
+    with pytest.raises(DiskError):
+        save(tmp_path, 1)
+    assert files(tmp_path) == ["ckpt-00000001.pt"]
+    drop_strangers(tmp_path)
+    assert (files(tmp_path), read_manifest(tmp_path)) == ([], [])
+
+
 WRONG_STATES = {
     "shape": ({"3.bias": torch.zeros(4)}, r"3\.bias is \(4,\) torch.float32 against \(3,\) torch.float32"),
     "dtype": ({"3.bias": torch.zeros(3, dtype=torch.float64)}, "3.bias is .*float64 against .*float32"),
-    "unknown": ({"4.bias": torch.zeros(3)}, "4.bias is missing in the model"),
-    "missing": ({"1.running_var": None}, "1.running_var is missing in the checkpoint"),
+    "unknown": ({"4.bias": torch.zeros(3)}, "4.bias is unknown here"),
+    "missing": ({"1.running_var": None}, "1.running_var is missing; this run did not save it"),
     "stride 0": ({"3.weight": torch.zeros(1).expand(3, 4)}, "3.weight is not a dense tensor"),
     "sparse": ({"3.weight": torch.zeros(3, 4).to_sparse()}, "3.weight is not a dense tensor"),
+    "nan": ({"3.bias": torch.tensor([0.0, float("nan"), 0.0])}, "3.bias is not finite"),
+    "meta": ({"3.bias": torch.zeros(3, device="meta")}, "3.bias is not a dense tensor"),
     "no tensor": ({"3.bias": [0.0, 0.0, 0.0]}, "3.bias is not a dense tensor"),
 }
 

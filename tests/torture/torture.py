@@ -5,17 +5,23 @@ A script is a module with `torture(report, count, seed, folder)`, which makes `c
 """
 
 import argparse
+import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+import tiny as tiny  # for the scripts, which may be started from anywhere
 
 ROOT = Path(__file__).parents[2]
 CNNBENCH = [sys.executable, "-c", "from cnnbench.cli import main; main()"]
@@ -84,6 +90,53 @@ def run(arguments: Sequence[Any], folder: Path, *, limit: float = 60.0, env: Map
         exit_code = None
     texts = (text.decode("utf-8", "backslashreplace") for text in (out, err))
     return Ending(exit_code, *texts, time.monotonic() - started)
+
+
+def fork(act: Callable[[], int], folder: Path, *, kill_after: float | None = None, limit: float = 60.0) -> Ending:
+    """Calls `act` in a copy of this process, which spares it the imports; kills it, if told, with all it began.
+
+    `act` gives back the exit code, as `cli.run` does. No training may have run in this process: threads are not copied.
+    """
+    started, outputs = time.monotonic(), [folder / "stdout", folder / "stderr"]
+    for output in outputs:
+        output.write_bytes(b"")
+    child = os.fork()
+    if child == 0:
+        _act_and_leave(act, folder, outputs)
+    deadline = started + (limit if kill_after is None else kill_after)
+    exit_code = None
+    while (ended := os.waitpid(child, os.WNOHANG))[0] == 0 and time.monotonic() < deadline:
+        time.sleep(0.002)
+    if ended[0]:
+        exit_code = os.waitstatus_to_exitcode(ended[1])
+    else:
+        _kill(child)
+        os.waitpid(child, 0)
+    texts = (output.read_bytes().decode("utf-8", "backslashreplace") for output in outputs)
+    return Ending(exit_code, *texts, time.monotonic() - started)
+
+
+def _act_and_leave(act: Callable[[], int], folder: Path, outputs: Sequence[Path]) -> None:
+    exit_code = 99
+    try:
+        os.setsid()
+        os.chdir(folder)
+        os.environ["XDG_CACHE_HOME"] = str(folder / "cache")
+        for number, output in enumerate(outputs, 1):
+            os.dup2(os.open(output, os.O_WRONLY | os.O_APPEND), number)
+        exit_code = act()
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(exit_code & 255)
+
+
+def _kill(child: int) -> None:
+    for kill in (os.killpg, os.kill):  # it may not have made its group yet
+        with contextlib.suppress(ProcessLookupError):
+            kill(child, signal.SIGKILL)
 
 
 def main(torture: Callable[[Report, int, int, Path], None], *, count: int, doc: str) -> None:
