@@ -16,7 +16,7 @@ from cnnbench.runs.identity import config_hash
 ACTED_ON: dict[str, Any] = {
     "status": str | None,
     "config_hash": str | None,
-    "test_reads": Count,
+    "test_reads": Count | None,
     "best_val_accuracy": float | None,
     "test_accuracy": float | None,
     "weights_sha256": str | None,

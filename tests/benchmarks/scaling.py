@@ -28,7 +28,7 @@ from cnnbench.loop import train_one_epoch
 from cnnbench.machine import describe_environment
 from cnnbench.models.describe import walk
 from cnnbench.speed.stopwatch import take_turns
-from cnnbench.speed.timed import Contender
+from cnnbench.speed.timed import TimedConfig
 
 IMAGE_SHAPE = (3, 32, 32)
 
@@ -72,10 +72,10 @@ def batch(device: Device, size: int) -> Point:
     return Point({"images a step": size}, contender.train, contender.steps, size)
 
 
-def deep(device: Device, batch_size: int, *overrides: str) -> Contender:
+def deep(device: Device, batch_size: int, *overrides: str) -> TimedConfig:
     """Training steps of `deep`."""
     work = prepare("deep", 1, *overrides)
-    contender = Contender(work.config, work.source, device, batch_size)
+    contender = TimedConfig(work.config, work.source, device, batch_size)
     contender.try_out()
     return contender
 
