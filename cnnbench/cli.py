@@ -2,17 +2,16 @@
 
 import importlib
 import os
+import signal
 import sys
-import tempfile
-import traceback
 from collections.abc import Sequence
 from contextlib import suppress
-from pathlib import Path
 
 from cnnbench import __version__
-from cnnbench.config.mistakes import suggest
-from cnnbench.console import note, report_error, say, show_table
-from cnnbench.errors import CnnbenchError, ConfigError, Interrupted
+from cnnbench.errors import CnnbenchError, ConfigError, DiskError, Interrupted
+from cnnbench.runs.signals import interrupting
+
+# The console is imported inside functions: it takes a tenth of a second, in which a signal has to find its handler.
 
 VERBS = {
     "train": "train and test a CNN; -m sweeps over lists of values",
@@ -33,7 +32,18 @@ VERBS = {
 
 def main() -> None:
     """Runs the command line and leaves with its exit code."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # before and after the verb there is nothing to save: no traceback
+    open_closed_streams()
     sys.exit(run(sys.argv[1:]))
+
+
+def open_closed_streams() -> None:
+    """Gives standard streams that are closed to os.devnull, or the next file opened would take what is printed."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # which takes the lowest number that is free
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -41,26 +51,19 @@ def run(arguments: Sequence[str]) -> int:
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]
     try:
-        dispatch(arguments)
-        sys.stdout.flush()
-    except Interrupted as stop:
-        note("; ".join(stop.findings))
+        with interrupting():
+            from cnnbench.console import flush
+
+            dispatch(arguments)
+            flush()
+    except KeyboardInterrupt as error:
+        stop = error if isinstance(error, Interrupted) else Interrupted(signal.SIGINT, "stopped")
+        say_why("; ".join(stop.findings))
         return stop.exit_code
-    except CnnbenchError as error:
-        if debug:
-            raise
-        report_error(error.findings)
-        return error.exit_code
-    except KeyboardInterrupt:
-        return 130
-    except BrokenPipeError:  # the reader of our output has left, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except Exception as error:
         if debug:
             raise
-        report_error([f"{type(error).__name__}: {error}; a bug of cnnbench, details in {write_crash_log()}"])
-        return 1
+        return report(error)
     return 0
 
 
@@ -74,22 +77,32 @@ def dispatch(arguments: Sequence[str]) -> None:
     if verb in ("-h", "--help"):
         show_help()
     elif verb == "--version":
+        from cnnbench.console import say
+
         say(f"cnnbench {__version__}")
     elif verb in ("-sc", "--shell-completion"):
         complete(arguments)
     elif verb in VERBS:
         run_command(verb, rest)
     else:
+        from cnnbench.config.mistakes import suggest
+
         raise ConfigError(f"{verb}: no such verb{suggest(verb, VERBS)}")
 
 
 def run_command(verb: str, arguments: Sequence[str]) -> None:
     """Calls `main` of the verb's module in `cnnbench.commands`, which is imported only now."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        raise DiskError("the current folder: was deleted; go to one that is there") from None
     importlib.import_module(f"cnnbench.commands.{verb}").main(arguments)
 
 
 def show_help() -> None:
     """Shows the verbs."""
+    from cnnbench.console import say, show_table
+
     say("cnnbench: train CNN image classifiers from a config, and show by measurement what helped.\n")
     show_table(("verb", ""), VERBS.items())
     say('\nEach verb has --help. Shell completion: eval "$(cnnbench -sc install=bash)" (or zsh, fish).')
@@ -97,6 +110,8 @@ def show_help() -> None:
 
 def complete(arguments: Sequence[str]) -> None:
     """Answers the shell: verbs for the first word, else what Hydra knows of `train`, which `bench` takes too."""
+    from cnnbench.console import say
+
     line = os.environ.get("COMP_LINE", "")
     words = line.split()
     if any(argument.startswith("query=") for argument in arguments):
@@ -113,9 +128,33 @@ def complete(arguments: Sequence[str]) -> None:
     run_command("train", arguments)
 
 
-def write_crash_log() -> Path:
-    """Writes the current exception's traceback to a new file and gives back its path."""
-    descriptor, name = tempfile.mkstemp(prefix="cnnbench-crash-", suffix=".log")
-    with os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:
-        file.write(traceback.format_exc())
-    return Path(name)
+def say_why(line: str) -> None:
+    """Says in a note why the verb has ended early."""
+    from cnnbench.console import note
+
+    note(line)
+
+
+def report(error: Exception) -> int:
+    """Says what has ended the verb, and gives back its exit code: ours for what can be expected, 1 for a bug."""
+    from cnnbench.console import report_error
+
+    if isinstance(error, CnnbenchError):
+        report_error(error.findings)
+        return error.exit_code
+    report_error([f"{type(error).__name__}: {error}; a bug of cnnbench, {write_crash_log()}"])
+    return 1
+
+
+def write_crash_log() -> str:
+    """Writes the current exception's traceback to a new file; says where, or how else to see it."""
+    import tempfile
+    import traceback
+
+    try:
+        descriptor, name = tempfile.mkstemp(prefix="cnnbench-crash-", suffix=".log")
+        with os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(traceback.format_exc())
+    except OSError:  # no room, or no folder to write to
+        return "--debug shows where"
+    return f"details in {name}"

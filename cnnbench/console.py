@@ -6,18 +6,49 @@ import sys
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
-from typing import Any
+from typing import IO, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
+from cnnbench.errors import DiskError
+
 
 class _Terminal(Console):
+    def print(self, *objects: Any, **options: Any) -> None:
+        with _written(self.file):
+            super().print(*objects, **options)
+
     def on_broken_pipe(self) -> None:
-        """The reader of our output has left, as `head` does: the work goes on unseen, where rich would exit."""
-        os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
+        """Where rich would exit."""
+        raise BrokenPipeError
+
+
+@contextmanager
+def _written(stream: IO[str]) -> Iterator[None]:
+    """Looks after what is written to `stream` meanwhile. What cannot be is thrown away, from now on.
+
+    Where the reader of our output has left, as `head` does, and where a note or an error cannot be shown, the work goes
+    on unseen.
+
+    Raises:
+        DiskError: our output cannot be written, as to a file on a full disk.
+    """
+    try:
+        yield
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())  # or Python would try again when it ends
+        if stream is not sys.stderr and not isinstance(error, BrokenPipeError):
+            raise DiskError(f"standard output: {error.strerror}; send it elsewhere") from error
+
+
+def flush() -> None:
+    """Sends out what was printed and still waits."""
+    if sys.stdout is not None:  # as it is where the process was started without
+        with _written(sys.stdout):
+            sys.stdout.flush()
 
 
 _out = _Terminal(markup=False, highlight=False, emoji=False)
@@ -56,7 +87,10 @@ def say_exactly(text: str) -> None:
 
 def say_json(document: Any) -> None:
     """Prints one JSON document on stdout; NaN and infinity are refused."""
-    sys.stdout.write(json.dumps(document, allow_nan=False, indent=2) + "\n")
+    text = json.dumps(document, allow_nan=False, indent=2) + "\n"
+    if sys.stdout is not None:
+        with _written(sys.stdout):
+            sys.stdout.write(text)
 
 
 def note(text: str) -> None:
@@ -72,7 +106,7 @@ def report_error(findings: Iterable[str]) -> None:
 
 def confirm(question: str) -> bool:
     """The answer of who sits at the terminal, no being the default; yes where nobody can be asked."""
-    if not (sys.stdin.isatty() and _out.is_terminal):
+    if not (sys.stdin and sys.stdin.isatty() and _out.is_terminal):
         return True
     return _out.input(f"{question} [y/N] ", markup=False).strip().lower() in ("y", "yes")
 
@@ -80,7 +114,7 @@ def confirm(question: str) -> bool:
 @contextmanager
 def people_on_stderr() -> Iterator[None]:
     """Sends what is said to people to stderr, also by processes begun meanwhile: stdout is for a document."""
-    sys.stdout.flush()
+    flush()
     kept = os.dup(1)
     os.dup2(2, 1)
     try:
@@ -103,7 +137,7 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     if _out.is_terminal:
         _out.print(table)
         return
-    with _pipe.capture() as drawn:
+    with _written(_pipe.file), _pipe.capture() as drawn:  # at its end rich writes, if only nothing
         _pipe.print(table)
     for line in drawn.get().splitlines():
         say_exactly(line.rstrip())

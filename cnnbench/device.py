@@ -6,14 +6,15 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor, nn
 
-from cnnbench.config.settings import PositiveInt
+from cnnbench.config.settings import Range
 from cnnbench.errors import OutOfMemoryError, UnavailableError
 
+Threads = Annotated[int, Range(at_least=1, at_most=1024)]  # of more the system may refuse to start some, or hang
 Precision = Literal["fp32", "tf32", "bf16", "fp16"]
 MemoryFormat = Literal["contiguous", "channels_last"]
 Compile = bool | Literal["reduce-overhead"]  # torch's word for replaying kernels as a CUDA graph
@@ -130,7 +131,7 @@ def auto(
     precision: Precision | Literal["auto"],
     memory_format: MemoryFormat | Literal["auto"],
     compile: Compile | Literal["auto"],
-    threads: PositiveInt | Literal["auto"] | None,
+    threads: Threads | Literal["auto"] | None,
 ) -> Device:
     """The GPU if there is one, else the CPU. What is `auto` follows a rule here, which a run then puts to the test."""
     kind = "cuda" if torch.cuda.is_available() else "mps" if torch.mps.is_available() else "cpu"
@@ -142,19 +143,19 @@ def auto(
     return make_device(kind, precision, memory_format, compiled, None if threads == "auto" else threads)
 
 
-def cpu(*, precision: Precision, memory_format: MemoryFormat, compile: Compile, threads: PositiveInt | None) -> Device:
+def cpu(*, precision: Precision, memory_format: MemoryFormat, compile: Compile, threads: Threads | None) -> Device:
     """The processor, with `threads` threads (null: one per core)."""
     return make_device("cpu", precision, memory_format, compile, threads)
 
 
-def cuda(*, precision: Precision, memory_format: MemoryFormat, compile: Compile, threads: PositiveInt | None) -> Device:
+def cuda(*, precision: Precision, memory_format: MemoryFormat, compile: Compile, threads: Threads | None) -> Device:
     """An NVIDIA or AMD GPU."""
     if not torch.cuda.is_available():
         raise UnavailableError("device=cuda: this machine has no CUDA device that torch can use; use device=auto")
     return make_device("cuda", precision, memory_format, compile, threads)
 
 
-def mps(*, precision: Precision, memory_format: MemoryFormat, compile: Compile, threads: PositiveInt | None) -> Device:
+def mps(*, precision: Precision, memory_format: MemoryFormat, compile: Compile, threads: Threads | None) -> Device:
     """The GPU of an Apple computer."""
     if not torch.mps.is_available():
         raise UnavailableError("device=mps: this machine has no Apple GPU that torch can use; use device=auto")

@@ -1,14 +1,20 @@
-"""Writing to a disk that may be full, read-only or about to lose power."""
+"""Files on a disk that may be full, read-only or about to lose power, and that others have filled."""
 
+import errno
 import fcntl
 import os
+import stat
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
-from cnnbench.errors import DiskError
+from cnnbench.console import note
+from cnnbench.errors import ConfigError, DiskError
 
 OTHER_RUN_FOLDER = "choose another folder with hydra.run.dir=PATH"
+NO_LOCKS = (errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOLCK, errno.EINVAL)
 
 
 @contextmanager
@@ -23,8 +29,8 @@ def disk_errors(path: Path, cure: str = OTHER_RUN_FOLDER) -> Iterator[None]:
 def _free_space(path: Path) -> str:
     for folder in (path, *path.parents):
         if folder.is_dir():
-            stat = os.statvfs(folder)
-            return f" ({stat.f_bavail * stat.f_frsize:,} bytes free)"
+            disk = os.statvfs(folder)
+            return f" ({disk.f_bavail * disk.f_frsize:,} bytes free)"
     return ""
 
 
@@ -54,6 +60,8 @@ def make_folder(folder: Path) -> None:
 def take_lock(file: Path, *, wait: bool) -> int:
     """A descriptor that holds the lock on `file` until it is closed, by this process or by its end.
 
+    On a file system that has no locks, as some on a network, it holds none, which is said in a note.
+
     Raises:
         BlockingIOError: another process holds it, and `wait` is false.
         OSError: the file cannot be made, or is a link.
@@ -61,9 +69,11 @@ def take_lock(file: Path, *, wait: bool) -> int:
     descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-    except OSError:
-        os.close(descriptor)
-        raise
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            os.close(descriptor)
+            raise
+        note(f"{file.parent}: has no locks ({error.strerror}); see to it that no second process works in this folder")
     return descriptor
 
 
@@ -80,6 +90,37 @@ def locked(file: Path, cure: str) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+class NoRegularFile(ValueError):
+    """A pipe, a device or a folder where a file should be."""
+
+    def __init__(self) -> None:
+        super().__init__("is no regular file")
+
+
+def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
+    """A file opened for reading, and nothing else: a pipe or a terminal would be waited for, without an end.
+
+    Raises:
+        OSError: it cannot be opened.
+        NoRegularFile: it is none.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # else a pipe waits for its writer here
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise NoRegularFile
+    return os.fdopen(descriptor, "rb")
+
+
+def read_regular(path: str | os.PathLike[str]) -> bytes:
+    """What a regular file holds.
+
+    Raises:
+        OSError, NoRegularFile: as `open_regular`.
+    """
+    with open_regular(path) as file:
+        return file.read()
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -112,7 +153,30 @@ def _sync_folder(folder: Path) -> None:
 
 
 def data_root(root: str | None) -> Path:
-    """The folder `root`; where it is null `$XDG_CACHE_HOME/cnnbench`, else `~/.cache/cnnbench`."""
+    """The folder `root`; where it is null `$XDG_CACHE_HOME/cnnbench`, else `~/.cache/cnnbench`.
+
+    Who has no home folder, as in some containers, has the cache in the folder of temporary files.
+
+    Raises:
+        ConfigError: `root` is in a home folder, and there is none.
+    """
     if root is not None:
+        return expand_home(root)
+    if cache := os.environ.get("XDG_CACHE_HOME"):
+        return Path(cache) / "cnnbench"
+    try:
+        return Path.home() / ".cache" / "cnnbench"
+    except RuntimeError:
+        return Path(tempfile.gettempdir()) / f"cnnbench-{os.getuid()}"
+
+
+def expand_home(root: str) -> Path:
+    """`root` with the home folder in the place of `~`.
+
+    Raises:
+        ConfigError: there is no such home folder.
+    """
+    try:
         return Path(root).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cnnbench"
+    except RuntimeError:
+        raise ConfigError(f"data.root={root}: there is no such home folder; give the path without ~") from None

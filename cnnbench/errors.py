@@ -65,14 +65,17 @@ class RunInUseError(CnnbenchError):
     exit_code = 75
 
 
-class Interrupted(CnnbenchError):
-    """A signal asked the run to stop; `exit_code` is 128 + its number."""
+class Interrupted(KeyboardInterrupt):
+    """A signal asked the process to stop; `exit_code` is 128 + its number.
+
+    No failure: what handles failures, ours or a library's, lets it pass.
+    """
 
     def __init__(self, signal_number: int, *findings: str) -> None:
-        super().__init__(*findings)
+        super().__init__(signal_number, *findings)  # all of them, for a sweep's worker process sends it by pickle
         self.signal_number = signal_number
+        self.findings = findings
         self.exit_code = 128 + signal_number
 
-    def __reduce__(self) -> tuple[type, tuple[object, ...]]:
-        """Lets it come back from the process of a launcher's worker."""
-        return type(self), (self.signal_number, *self.findings)
+    def __str__(self) -> str:
+        return "\n".join(self.findings)

@@ -4,15 +4,14 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from shlex import quote
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 
 from cnnbench.console import TrainingProgress
 from cnnbench.data import Splits
 from cnnbench.data.batches import TrainBatches
-from cnnbench.errors import CheckpointError, DiskError
+from cnnbench.errors import CheckpointError, DiskError, Interrupted
 from cnnbench.loop import Metrics, Training, check_finite, check_state_finite
 from cnnbench.runs.checkpoint import drop_strangers, load_checkpoint, load_weights, read_manifest
 from cnnbench.runs.folder import RunFolder
@@ -71,6 +70,8 @@ class Recorder:
         self.progress.__exit__(*exception)
         with suppress(DiskError):  # what ends the run is worth more
             self.saver.write_best()
+        if exception[0] is None and self.signals.received is not None:  # it came after the last epoch was saved
+            self.leave()
 
     def after_batch(self, training: Training, images: int) -> None:
         """Moves the bar; stops on a signal; once a second looks at the loss.
@@ -83,6 +84,8 @@ class Recorder:
         stopping, ends = self.signals.received is not None, training.batch == self.batches.steps_per_epoch
         if not ends and (stopping or self.saver.is_due(within_epoch=True)):
             check_finite(training)
+            if stopping:
+                self.note_stop()  # before saving, which takes longer: a second signal leaves at once
             self.save(is_best=False)
             if stopping:
                 self.leave()
@@ -98,25 +101,33 @@ class Recorder:
         self.run.append_metrics(metrics)
         parts = epoch_parts(metrics, self.epochs)
         self.run.log("  ".join(parts))
-        ends, stopping = training.epoch == self.epochs or training.stopped, self.signals.received is not None
-        if ends or stopping or self.saver.is_due(within_epoch=False):
+        must = training.epoch == self.epochs or training.stopped or self.signals.received is not None
+        saved = must or self.saver.is_due(within_epoch=False)
+        if saved:
             self.save(is_best=is_best)
         elif is_best:
             check_state_finite(training)
             self.saver.remember_best(self.state_dict())
         self.progress.end_epoch(["*" if is_best else " ", *parts])
-        if stopping and not ends:
+        if self.signals.received is not None:
+            if not saved:  # it came a moment ago
+                self.save(is_best=is_best)
+            self.note_stop()
             self.leave()
 
-    def leave(self) -> None:
+    def note_stop(self) -> None:
+        """Notes how far a run has come that a signal asked to stop."""
+        seconds = {"train_seconds": self.training.train_seconds, "total_seconds": self.total_seconds()}
+        self.run.update_summary(status="interrupted", steps=self.training.step, **seconds)
+
+    def leave(self) -> NoReturn:
         """Ends a run that a signal asked to stop; its checkpoint is saved.
 
         Raises:
-            Interrupted: with the command that goes on.
+            Interrupted: always.
         """
-        seconds = {"train_seconds": self.training.train_seconds, "total_seconds": self.total_seconds()}
-        self.run.update_summary(steps=self.training.step, **seconds)
-        self.signals.raise_interrupted(f"stopped and saved; go on with: cnnbench resume {quote(str(self.run.path))}")
+        assert self.signals.received is not None
+        raise Interrupted(self.signals.received)
 
     def save(self, *, is_best: bool) -> None:
         """Saves a checkpoint of the whole training state.

@@ -20,9 +20,9 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
+from cnnbench.config.plain_yaml import refuse_odd_yaml
 from cnnbench.config.refusal import foreign_words, hydra_part, is_hydras, raw_tree, refuse_code
 from cnnbench.config.tables import LIST_GROUPS, conf_folder
-from cnnbench.config.yaml_files import refuse_odd_yaml
 from cnnbench.errors import ConfigError
 
 CONFIG = "config"  # the file in conf/ that all starts from

@@ -91,9 +91,17 @@ def _folders(root: Path) -> list[Path]:
     """The folders in `root`, by name; hidden ones do not count."""
     try:
         with os.scandir(root) as entries:
-            return sorted(Path(entry.path) for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+            return sorted(Path(entry.path) for entry in entries if is_folder(entry) and not entry.name.startswith("."))
     except OSError as error:
         raise DataError(f"{root}: cannot be listed ({error.strerror}); set data.root to a folder of images") from error
+
+
+def is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a folder or a link to one."""
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads to itself
+        return False
 
 
 def _class_folders(root: Path) -> list[Path]:
@@ -132,7 +140,7 @@ def _images(folder: str | os.PathLike[str]) -> Iterator[os.DirEntry[str]]:
     except OSError as error:
         raise DataError(f"{folder}: cannot be listed ({error.strerror}); repair or remove it") from error
     for entry in entries:
-        if entry.is_dir():
+        if is_folder(entry):
             if not entry.is_symlink():
                 yield from _images(entry.path)
         elif os.path.splitext(entry.name)[1].lower() in EXTENSIONS and not entry.name.startswith("."):

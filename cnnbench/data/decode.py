@@ -12,6 +12,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from cnnbench.data.images import ImageShape
+from cnnbench.disk import NoRegularFile, open_regular
 from cnnbench.errors import DataError
 
 EXTENSIONS = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm", ".pbm"))
@@ -48,7 +49,7 @@ def decode_image(path: str | os.PathLike[str], image_shape: ImageShape) -> Tenso
     _quieten_pillow()
     channels, height, width = image_shape
     try:
-        with Image.open(path, formats=FORMATS) as opened:
+        with open_regular(path) as file, Image.open(file, formats=FORMATS) as opened:
             _check_pixels(opened)
             opened.draft(None, (2 * max(height, width),) * 2)  # of a JPEG, that size or more
             ImageOps.exif_transpose(opened, in_place=True)
@@ -69,7 +70,7 @@ def size_of(path: str | os.PathLike[str]) -> tuple[int, int]:
     """
     _quieten_pillow()
     try:
-        with Image.open(path, formats=FORMATS) as image:
+        with open_regular(path) as file, Image.open(file, formats=FORMATS) as image:
             width, height = image.size
             return (width, height) if image.getexif().get(ORIENTATION) in SIDEWAYS else (height, width)
     except Exception as error:  # as above
@@ -102,6 +103,8 @@ def _reason(error: Exception, path: str | os.PathLike[str]) -> str:
     if isinstance(error, Image.UnidentifiedImageError):
         size = Path(path).stat().st_size
         return "is empty (0 bytes)" if not size else f"is no image of a known format ({', '.join(FORMATS)})"
+    if isinstance(error, NoRegularFile):
+        return f"cannot be read ({error})"
     if isinstance(error, OSError) and error.strerror:
         return f"cannot be read ({error.strerror})"
     return " ".join(f"holds no image that can be read ({error or type(error).__name__})".split())

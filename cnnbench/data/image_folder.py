@@ -1,6 +1,7 @@
 """Any folder of images with one folder per class, with or without train/, val/ and test/ above them."""
 
 import functools
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
@@ -17,6 +18,7 @@ from cnnbench.data.pack import Pack, obtain_pack
 from cnnbench.data.packed import PackedImages
 from cnnbench.data.source import Part, Source
 from cnnbench.data.streaming import Decoded, StreamedImages, decode_batches, refuse
+from cnnbench.disk import expand_home
 from cnnbench.errors import ConfigError, DataError, DiskError
 from cnnbench.machine import available_cores, available_memory
 
@@ -47,7 +49,7 @@ def image_folder(
         raise ConfigError("data.root=null: image_folder needs the folder that holds the class folders; set data.root")
     if image_size is not None and len(image_size) != 2:
         raise ConfigError(f"data.image_size={image_size}: should be [height, width] or null")
-    folder = Path(root).expanduser()
+    folder = expand_home(root)
     class_names, parts = find_parts(folder, test_fraction)
     height, width = image_size or common_size(next(iter(parts.values())).paths)
     shape = (channels, height, width)
@@ -153,12 +155,12 @@ def read_packed(
 
 def links_outside(parts: Iterable[Files], root: Path) -> dict[str, str]:
     """The links that lead out of `root`, with a line for each."""
-    home = root.resolve()
+    home = Path(os.path.realpath(root))  # which, unlike Path.resolve, takes links that lead to themselves
     links = sorted({path for files in parts for path in files.links})
     return {
         path: f"{path}: is a link out of {root}, which is not followed"
         for path in links
-        if not Path(path).resolve().is_relative_to(home)
+        if not Path(os.path.realpath(path)).is_relative_to(home)
     }
 
 

@@ -17,6 +17,7 @@ from cnnbench.data.images import ImageShape, channel_histogram, pixel_digests
 from cnnbench.disk import data_root, make_folder, write_atomically
 from cnnbench.errors import DataError, DiskError
 from cnnbench.runs.identity import DIGEST_BYTES, Digests
+from cnnbench.runs.signals import held, ignore_signals
 
 TIMEOUT_SECONDS = 120
 READ_BATCH = 256
@@ -112,10 +113,13 @@ def decode_batches(
         num_workers=workers,
         collate_fn=_unchanged,
         timeout=TIMEOUT_SECONDS if workers else 0,
+        worker_init_fn=_outlive_signals,
         generator=torch.Generator(),  # its own: the default one would draw from the run's random numbers
     )
+    with held():  # until the workers ignore them
+        started = iter(loader)
     try:
-        yield from loader
+        yield from started
     except RuntimeError as error:  # the loader's word for a dead or silent worker
         current = ", ".join(paths[i] for i in progress.unique().tolist())
         what = f"a worker died or took over {TIMEOUT_SECONDS} s while decoding this"
@@ -142,6 +146,10 @@ class _Batches(Dataset):
             except DataError as error:
                 bad[index] = str(error)
         return images, bad
+
+
+def _outlive_signals(_: int) -> None:
+    ignore_signals()
 
 
 def _unchanged(batch: Any) -> Any:

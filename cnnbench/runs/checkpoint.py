@@ -15,13 +15,13 @@ from typing import Any
 from torch import nn
 
 from cnnbench.console import note
-from cnnbench.disk import disk_errors, write_atomically
+from cnnbench.disk import disk_errors, read_regular, write_atomically
 from cnnbench.errors import CheckpointError
 from cnnbench.runs.alike import refuse_unlike
 from cnnbench.runs.archive import pack, unpack
+from cnnbench.runs.format import MANIFEST
 
 FORMAT = 1
-MANIFEST = "manifest.json"
 NAME = re.compile(r"ckpt-\d{8,}(-\d+)?\.pt")
 
 
@@ -84,10 +84,16 @@ def read_manifest(folder: Path) -> list[dict[str, Any]]:
 
     Raises:
         CheckpointError: it is damaged, of a newer format, or missing beside checkpoints.
+        DiskError: the disk does not give it.
     """
     path = folder / MANIFEST
+    if not path.exists():
+        _refuse_orphans(folder)
+        return []
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
+        with disk_errors(path):
+            content = read_regular(path)
+        manifest = json.loads(content)
         entries: list[dict[str, Any]] = [
             {
                 "file": str(e["file"]),
@@ -99,10 +105,7 @@ def read_manifest(folder: Path) -> list[dict[str, Any]]:
             for e in manifest["checkpoints"]
         ]
         version = int(manifest["format"])
-    except FileNotFoundError:
-        _refuse_orphans(folder)
-        return []
-    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise CheckpointError(f"{path}: cannot be read ({error}); the run has to be repeated") from None
     if version > FORMAT:
         raise CheckpointError(f"{path}: has format {version}, this cnnbench reads up to {FORMAT}; update cnnbench")
@@ -158,9 +161,9 @@ def whole_content(folder: Path, entry: Mapping[str, Any]) -> bytes:
         size = path.stat().st_size
         if size != entry["bytes"]:
             raise CheckpointError(f"{path}: has {size:,} bytes, {entry['bytes']:,} were written")
-        content = path.read_bytes()
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from None
+        content = read_regular(path)
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
     if hashlib.sha256(content).hexdigest() != entry["sha256"]:
         raise CheckpointError(f"{path}: is damaged (its SHA-256 is not the one written)")
     return content

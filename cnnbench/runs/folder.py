@@ -4,18 +4,20 @@ import errno
 import hashlib
 import json
 import os
+import signal
 import traceback
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from shlex import quote
 from types import TracebackType
 from typing import Any
 
 import yaml
 
-from cnnbench.disk import disk_errors, take_lock, write_atomically
-from cnnbench.errors import CnnbenchError, DataError, DiskError, RunInUseError
+from cnnbench.disk import disk_errors, read_regular, take_lock, write_atomically
+from cnnbench.errors import CnnbenchError, DataError, DiskError, Interrupted, RunInUseError
 from cnnbench.runs.format import (
     CHECKPOINTS,
     CONFIG,
@@ -24,6 +26,7 @@ from cnnbench.runs.format import (
     HASHED,
     LOCK,
     LOG,
+    MANIFEST,
     METRICS,
     SUMMARY,
     _finite,
@@ -33,13 +36,14 @@ from cnnbench.runs.format import (
 )
 from cnnbench.runs.identity import config_hash, group_hash
 from cnnbench.runs.read import is_run, read_summary
+from cnnbench.runs.signals import held
 
 
 class RunFolder:
     """A run folder held for writing by this process; use as a context manager.
 
     Leaving it by an exception records how the run ended: a CnnbenchError with its exit code, anything else
-    with 1 and a traceback in crash.log.
+    with 1 and a traceback in crash.log. An interruption leaves it with the command that goes on.
     """
 
     def __init__(self, path: Path, *, resume: bool = False) -> None:
@@ -56,7 +60,7 @@ class RunFolder:
         try:
             if resume:
                 self.summary = unknown_run() | read_summary(path)
-            elif (path / SUMMARY).exists():
+            elif any((path / name).exists() for name in (SUMMARY, METRICS, CHECKPOINTS)):
                 raise DataError(
                     f"{path}: holds a run already; continue it with `cnnbench resume {path}` or choose another"
                 )
@@ -86,15 +90,35 @@ class RunFolder:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is not None:
-            with suppress(DiskError):  # what ended the run is worth more than where it could not be noted
-                self._record_failure(error)
-        os.close(self._lock)
+        stop = self._stop(error) if isinstance(error, KeyboardInterrupt) else None
+        try:
+            if error is not None:
+                with held(), suppress(DiskError):  # what ended the run is worth more than where it cannot be noted
+                    self._record_ending(stop or error)
+        finally:
+            os.close(self._lock)
+        if stop is not None:
+            raise stop from None
 
-    def _record_failure(self, error: BaseException) -> None:
+    def _stop(self, error: KeyboardInterrupt) -> Interrupted:
+        """The interruption, saying what has become of the run."""
+        number = error.signal_number if isinstance(error, Interrupted) else signal.SIGINT
+        if not self.summary:
+            return Interrupted(number, f"stopped; nothing has begun in {self.path}")
+        if self.summary["status"] == "finished":
+            return Interrupted(number, f"stopped; the run in {self.path} is finished")
+        saved = " and saved" if (self.path / CHECKPOINTS / MANIFEST).exists() else ""
+        return Interrupted(number, f"stopped{saved}; go on with: cnnbench resume {quote(str(self.path))}")
+
+    def _record_ending(self, error: BaseException) -> None:
+        if isinstance(error, Interrupted) and not self.summary:
+            return  # the folder is as it was, and can be given again
+        if self.summary.get("status") == "finished":
+            self.update_summary()  # once more: it may have been cut off while it was written
+            return
         ending = how_it_ended(error)
         self.log(f"error: {ending['error']}")
-        if not isinstance(error, CnnbenchError | KeyboardInterrupt):
+        if not isinstance(error, CnnbenchError | Interrupted):
             trace = "".join(traceback.format_exception(error))
             write_atomically(self.path / CRASH_LOG, trace.encode("utf-8", "backslashreplace"))
         if not self.summary:  # it ended before `start`
@@ -167,16 +191,22 @@ def file_sha256(path: Path) -> str:
     """SHA-256 of what a file holds.
 
     Raises:
-        DiskError: it cannot be read.
+        DataError: it cannot be read.
     """
-    with disk_errors(path), path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    try:
+        return hashlib.sha256(read_regular(path)).hexdigest()
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
 
 
 def how_it_ended(error: BaseException) -> dict[str, Any]:
     """`status`, `error` and `exit_code` of a run that this exception ended."""
-    exit_code = 130 if isinstance(error, KeyboardInterrupt) else getattr(error, "exit_code", 1)
-    text = str(error) if isinstance(error, CnnbenchError) else f"{type(error).__name__}: {error}".rstrip(": ")
+    exit_code = getattr(error, "exit_code", 130 if isinstance(error, KeyboardInterrupt) else 1)
+    text = (
+        str(error)
+        if isinstance(error, CnnbenchError | Interrupted)
+        else f"{type(error).__name__}: {error}".rstrip(": ")
+    )
     return {"status": "interrupted" if exit_code > 128 else "failed", "error": text, "exit_code": exit_code}
 
 

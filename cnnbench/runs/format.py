@@ -13,6 +13,7 @@ from typing import Any
 FORMAT = 1
 SUMMARY, METRICS, CONFIG, ENVIRONMENT = "summary.json", "metrics.jsonl", "config.yaml", "environment.json"
 PREDICTIONS, LOG, CRASH_LOG, LOCK, CHECKPOINTS = "predictions.npz", "train.log", "crash.log", ".lock", "checkpoints"
+MANIFEST = "manifest.json"  # in the folder of the checkpoints
 
 HASHED = (METRICS, PREDICTIONS, ENVIRONMENT)  # what no longer changes once a run is finished
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnbench.disk import write_atomically
+from cnnbench.disk import read_regular, write_atomically
 from cnnbench.runs.format import PREDICTIONS
 
 Classes = NDArray[np.int64]
@@ -80,10 +80,12 @@ def load_labels(run: Path) -> Classes | None:
 
 
 def _saved(run: Path) -> "np.lib.npyio.NpzFile":
-    with zipfile.ZipFile(run / PREDICTIONS) as archive:
+    content = io.BytesIO(read_regular(run / PREDICTIONS))
+    with zipfile.ZipFile(content) as archive:
         if sum(member.file_size for member in archive.infolist()) > MAX_BYTES:
             raise ValueError(f"{PREDICTIONS} is too large")
-    return np.load(run / PREDICTIONS)  # never unpickles: numpy refuses arrays of objects
+    content.seek(0)
+    return np.load(content)  # never unpickles: numpy refuses arrays of objects
 
 
 def write_predictions(run: Path, logits: NDArray[np.float32], labels: Classes) -> None:

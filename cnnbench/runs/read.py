@@ -5,10 +5,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from cnnbench.config.plain_yaml import UNREADABLE, read_yaml
 from cnnbench.config.run_config import RunConfig, check_config
 from cnnbench.config.settings import Count, accepts, in_words
+from cnnbench.disk import read_regular
 from cnnbench.errors import ConfigError, DataError
 from cnnbench.runs.format import CONFIG, FORMAT, METRICS, SUMMARY, summary_sha256
 from cnnbench.runs.identity import config_hash
@@ -22,8 +22,6 @@ ACTED_ON: dict[str, Any] = {
     "weights_sha256": str | None,
 }
 """Of a summary what decides what is done with its run, or is computed with."""
-MAX_CONFIG_BYTES, MAX_CONFIG_DEPTH = 1_000_000, 32
-LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # in C, ten times as fast, where PyYAML was built with it
 
 
 def failed_runs(sweep: Path) -> list[str]:
@@ -52,7 +50,7 @@ def read_summary(path: Path) -> dict[str, Any]:
         DataError: there is none, it is not JSON, or a newer cnnbench wrote it.
     """
     try:
-        summary = json.loads((path / SUMMARY).read_text(encoding="utf-8"))
+        summary = json.loads(read_regular(path / SUMMARY))
     except FileNotFoundError:
         raise DataError(f"{path}: not a run folder (no {SUMMARY}); give the path that `train` printed") from None
     except (OSError, ValueError, RecursionError) as error:
@@ -75,28 +73,15 @@ def read_config(path: Path) -> dict[str, Any]:
     """
     file = path / CONFIG
     try:
-        if file.stat().st_size > MAX_CONFIG_BYTES:
-            raise DataError(f"{file}: larger than {MAX_CONFIG_BYTES:,} bytes; this is not a config of cnnbench")
-        text = file.read_text(encoding="utf-8")
-        _refuse_bombs(file, text)
-        config = LOADER(text).get_single_data()
+        config = read_yaml(file)
     except FileNotFoundError:
         raise DataError(f"{path}: not a run folder (no {CONFIG}); give the path that `train` printed") from None
-    except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
-        raise DataError(f"{file}: cannot be read ({str(error).splitlines()[0]})") from None
+    except UNREADABLE as error:
+        why = str(error).splitlines()[0]
+        raise DataError(f"{file}: cannot be read ({why}); this is not a config of cnnbench") from None
     if not isinstance(config, dict):
         raise DataError(f"{file}: is not a mapping; this is not a config of cnnbench")
     return config
-
-
-def _refuse_bombs(file: Path, text: str) -> None:
-    depth = 0
-    for event in yaml.parse(text, Loader=LOADER):
-        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-        if isinstance(event, yaml.AliasEvent) or depth > MAX_CONFIG_DEPTH:
-            raise DataError(
-                f"{file}: has aliases or more than {MAX_CONFIG_DEPTH} levels; this is not a config of cnnbench"
-            )
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
@@ -109,7 +94,7 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     if not file.exists():
         return []
     try:
-        whole = file.read_bytes().rpartition(b"\n")[0]
+        whole = read_regular(file).rpartition(b"\n")[0]
         return [json.loads(line) for line in whole.splitlines()]
     except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{file}: cannot be read ({error}); the run has to be repeated") from None
@@ -123,9 +108,9 @@ def metrics_sha256(path: Path, length: int | None = None) -> str | None:
     """
     file = path / METRICS
     try:
-        content = file.read_bytes() if file.exists() else b""
-    except OSError as error:
-        raise DataError(f"{file}: cannot be read ({error.strerror})") from None
+        content = read_regular(file) if file.exists() else b""
+    except (OSError, ValueError) as error:
+        raise DataError(f"{file}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
     whole = length is None or 0 <= length <= len(content)
     return hashlib.sha256(content[:length]).hexdigest() if whole else None
 

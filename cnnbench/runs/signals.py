@@ -1,40 +1,122 @@
-"""Stopping on request: the first signal asks the loop to save and leave, the second one leaves at once."""
+"""Stopping on request: the first signal ends the work where it stands or, in training, after its batch is saved.
 
+A second signal leaves at once, for the first restores what the system does by default. SIGHUP, when a terminal closes,
+and SIGUSR1 and SIGUSR2, which SLURM sends before a time limit, count as SIGTERM. A signal that the process was started
+to ignore, as by nohup, stays ignored. Python allows handlers in the main thread only; elsewhere nothing here acts.
+"""
+
+import os
 import signal
+import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
+from typing import Any, NoReturn
 
 from cnnbench.errors import Interrupted
 
-STOPPING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2") if hasattr(signal, name))
+NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2")
+STOPPING = tuple(getattr(signal, name) for name in NAMES if hasattr(signal, name))
+SECONDS_UNTIL_SENT_AGAIN = 0.02
+
+Handlers = dict[int, Any]
+
+
+@contextmanager
+def interrupting() -> Iterator[None]:
+    """Raises Interrupted in whatever the main thread does when a signal arrives.
+
+    What is raised inside a destructor or a callback of the garbage collector Python drops, and only prints: the signal
+    is then sent again a moment later.
+    """
+
+    def interrupt(number: int, _: FrameType | None) -> NoReturn:
+        leave_at_the_next()
+        raise Interrupted(meaning(number), "stopped")
+
+    def send_again(dropped: "sys.UnraisableHookArgs") -> None:
+        if not isinstance(dropped.exc_value, Interrupted):
+            print_dropped(dropped)
+            return
+        install(dict.fromkeys(before, interrupt))
+        signal_number = dropped.exc_value.signal_number
+        threading.Timer(SECONDS_UNTIL_SENT_AGAIN, os.kill, (os.getpid(), signal_number)).start()
+
+    before, print_dropped = current_handlers(), sys.unraisablehook
+    try:
+        sys.unraisablehook = send_again if before else print_dropped
+        install(dict.fromkeys(before, interrupt))
+        yield
+    finally:
+        install(before)
+        sys.unraisablehook = print_dropped
+
+
+@contextmanager
+def held() -> Iterator[None]:
+    """Delivers the signals that come meanwhile at the end: for what must not be cut in two.
+
+    A process that is started meanwhile begins with them blocked. Here that is not enough: a library's thread, which has
+    them not blocked, may be the one that the system chooses.
+    """
+    arrived: list[int] = []
+    before = current_handlers()
+    install(dict.fromkeys(before, lambda number, _: arrived.append(number)))
+    unblocked = signal.pthread_sigmask(signal.SIG_BLOCK, before)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)  # which hands over those that waited
+        install(before)
+        for number in arrived:
+            signal.raise_signal(number)
 
 
 class StopSignals:
-    """While used as a context manager, remembers the first stop signal in `received`.
-
-    Each signal's default action is restored on its first arrival, so that a second one ends the process.
-    SIGUSR1 and SIGUSR2, which SLURM sends before a time limit, count as SIGTERM.
-    """
+    """While used as a context manager, remembers the first stop signal in `received`."""
 
     def __init__(self) -> None:
         self.received: int | None = None
-        self._previous: dict[int, object] = {}
+        self._before: Handlers = {}
 
     def __enter__(self) -> "StopSignals":
-        if threading.current_thread() is threading.main_thread():  # elsewhere Python allows no handlers
-            self._previous = {number: signal.signal(number, self._receive) for number in STOPPING}
+        self._before = current_handlers()
+        install(dict.fromkeys(self._before, self._receive))
         return self
 
     def __exit__(self, *_: object) -> None:
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)  # type: ignore[arg-type]
+        install(self._before)
 
     def _receive(self, number: int, _: FrameType | None) -> None:
-        self.received = signal.SIGINT if number == signal.SIGINT else signal.SIGTERM
-        for stopping in STOPPING:
-            signal.signal(stopping, signal.SIG_DFL)
+        self.received = meaning(number)
+        leave_at_the_next()
 
-    def raise_interrupted(self, message: str) -> None:
-        """Raises Interrupted with the exit code of the signal received."""
-        assert self.received is not None
-        raise Interrupted(self.received, message)
+
+def ignore_signals() -> None:
+    """For a worker process: the process that started it decides when it stops, whoever else a signal is sent to."""
+    install(dict.fromkeys(current_handlers(), signal.SIG_IGN))
+
+
+def meaning(number: int) -> int:
+    """What a signal counts as: SIGINT or SIGTERM."""
+    return signal.SIGINT if number == signal.SIGINT else signal.SIGTERM
+
+
+def leave_at_the_next() -> None:
+    """Has the next signal end the process at once, whatever it is doing."""
+    install(dict.fromkeys(current_handlers(), signal.SIG_DFL))
+
+
+def current_handlers() -> Handlers:
+    """What each stop signal does now, without those that are ignored; empty outside the main thread."""
+    if threading.current_thread() is not threading.main_thread():
+        return {}
+    handlers = {number: signal.getsignal(number) for number in STOPPING}
+    return {number: handler for number, handler in handlers.items() if handler is not signal.SIG_IGN}
+
+
+def install(handlers: Handlers) -> None:
+    """Sets what each of these signals does."""
+    for number, handler in handlers.items():
+        signal.signal(number, handler)

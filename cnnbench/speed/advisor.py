@@ -17,7 +17,7 @@ from torch import nn
 from cnnbench.config.run_config import RunConfig
 from cnnbench.data import Splits
 from cnnbench.device import TORCH_THREADS, Device, computes_in, make_device
-from cnnbench.disk import data_root, write_atomically
+from cnnbench.disk import data_root, make_folder, write_atomically
 from cnnbench.errors import DiskError
 from cnnbench.machine import cpu_name
 from cnnbench.speed.trials import Contest, Trial
@@ -52,7 +52,7 @@ def advise(
         advice = hold_contest(Contest(config, splits, model), device, settings, config.epochs * batches)
     advice["busy_cores"] = round(busy_cores, 2)
     with suppress(DiskError):  # the next run measures again
-        file.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(file.parent)
         write_atomically(file, json.dumps(advice, indent=2).encode())
     return with_policy(device, **advice["chosen"]), advice | {"cached": False}
 

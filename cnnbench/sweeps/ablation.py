@@ -7,12 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
-from cnnbench.config.composition import first_line
 from cnnbench.config.mistakes import suggest
+from cnnbench.config.plain_yaml import UNREADABLE, read_yaml
 from cnnbench.config.tables import GROUPS, LIST_GROUPS, conf_folder
-from cnnbench.config.yaml_files import refuse_odd_yaml
 from cnnbench.errors import ConfigError
 
 Mode = Literal["add_one", "leave_one", "pairs"]
@@ -47,11 +44,10 @@ def read_ablation(name: str, config_dir: str | None = None) -> Ablation:
     files = {path.stem: path for folder in folders for path in sorted(folder.glob("*.yaml"))}
     if name not in files:
         raise ConfigError(f"ablation={name}: no such ablation{suggest(name, files)}")
-    refuse_odd_yaml(files[name])
     try:
-        content = yaml.safe_load(files[name].read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:  # a tag of Python, a date that is none
-        raise ConfigError(f"{files[name]}: cannot be read ({first_line(error)})") from None
+        content = read_yaml(files[name])
+    except UNREADABLE as error:
+        raise ConfigError(f"{files[name]}: cannot be read ({str(error).splitlines()[0]})") from None
     if not isinstance(content, dict) or set(content) != {"baseline", "techniques"}:
         raise ConfigError(f"{files[name]}: should hold `baseline` and `techniques`, and nothing else")
     refuse_malformed(files[name], content["baseline"], content["techniques"])

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from cnnbench.disk import disk_errors, write_atomically
+from cnnbench.disk import disk_errors, read_regular, write_atomically
 from cnnbench.errors import DataError
 from cnnbench.runs.folder import RunFolder
 from cnnbench.runs.read import is_run, read_summary
@@ -107,7 +107,7 @@ def read_plan(folder: Path) -> Plan:
     """
     file = folder / PLAN
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = json.loads(read_regular(file))
         if content.pop("format") > FORMAT:
             raise DataError(f"{file}: is of a newer cnnbench; update cnnbench")
         variants = {name: PlannedVariant(**variant) for name, variant in content.pop("variants").items()}

@@ -149,10 +149,10 @@ def train(planned: Planned) -> dict[str, str]:
     try:
         if jobs:
             run_jobs(jobs, [*elsewhere, f"hydra.sweep.dir='{folder}'"], planned.config_dir)
-    except (Interrupted, KeyboardInterrupt) as stop:
+    except KeyboardInterrupt as stop:
         left, total = len(unfinished(folder, plan)), len(all_jobs(plan))
         raise Interrupted(
-            stop.exit_code - 128 if isinstance(stop, Interrupted) else SIGINT,
+            stop.signal_number if isinstance(stop, Interrupted) else SIGINT,
             f"stopped; {left} of {total} runs are to do, go on with the same command and hydra.sweep.dir='{folder}'",
         ) from None
     left_over = unfinished(folder, plan)

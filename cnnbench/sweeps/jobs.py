@@ -23,9 +23,10 @@ from cnnbench.config.compose import parse_options
 from cnnbench.config.composition import CONFIG, first_line, make_hydra, register_resolvers, to_plain
 from cnnbench.config.overrides import refuse_mistakes
 from cnnbench.config.run_config import check_config
-from cnnbench.errors import ConfigError, DataError, DiskError, Interrupted, SweepError
+from cnnbench.errors import ConfigError, DataError, DiskError, SweepError
 from cnnbench.runs.folder import record_failure
 from cnnbench.runs.read import failed_runs, is_run
+from cnnbench.runs.signals import interrupting
 
 
 class JobEnded(KeyboardInterrupt):
@@ -89,17 +90,20 @@ def call_hydra(options: Namespace, more: Sequence[str]) -> None:
 
 def hydra_main(composed: DictConfig) -> float | None:
     """One job: trains into the folder Hydra chose; returns the objective for a sweeper, NaN where the job failed."""
-    from cnnbench.experiment import run_experiment
-
     settings = HydraConfig.get()
     folder = Path(settings.runtime.output_dir)
     sweeps = not OmegaConf.is_missing(settings.job, "num")
     try:
-        return run_experiment(check_config(to_plain(composed)), folder)["objective"]
-    except Exception as error:
+        with interrupting():  # which a sweep's worker process does not do yet
+            from cnnbench.experiment import run_experiment
+
+            return run_experiment(check_config(to_plain(composed)), folder)["objective"]
+    except (Exception, KeyboardInterrupt) as error:
         with suppress(OSError):  # only where the job made nothing in it
             folder.rmdir()
-        if not sweeps or isinstance(error, Interrupted):  # which alone ends a sweep at once
+        if not isinstance(error, Exception):
+            raise  # Hydra lets it pass: a signal ends the whole sweep
+        if not sweeps:
             raise JobEnded(error) from None
         record_failure(folder, error)  # a failing job must not end the sweep
         return float("nan")
@@ -123,11 +127,8 @@ def run_jobs(jobs: Sequence[Sequence[str]], hydra_overrides: Sequence[str], conf
         )
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(first_line(error)) from None
-    try:
-        for job in launcher.launch(jobs, initial_job_idx=0):
-            _ = job.return_value  # raises what ended a job outside of `hydra_main`
-    except JobEnded as ended:
-        raise ended.error from None
+    for job in launcher.launch(jobs, initial_job_idx=0):
+        _ = job.return_value  # raises what ended a job outside of `hydra_main`
 
 
 def quoted(text: object) -> str:

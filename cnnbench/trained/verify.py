@@ -7,9 +7,9 @@ from typing import Any
 
 from cnnbench.errors import CnnbenchError
 from cnnbench.runs.alike import is_dense
-from cnnbench.runs.checkpoint import MANIFEST, manifest_content, read_manifest, unpacked, whole_content
+from cnnbench.runs.checkpoint import manifest_content, read_manifest, unpacked, whole_content
 from cnnbench.runs.folder import file_sha256
-from cnnbench.runs.format import CHECKPOINTS, METRICS, PREDICTIONS, SUMMARY, summary_sha256
+from cnnbench.runs.format import CHECKPOINTS, MANIFEST, METRICS, PREDICTIONS, SUMMARY, summary_sha256
 from cnnbench.runs.identity import weights_sha256
 from cnnbench.runs.predictions import load_predictions
 from cnnbench.runs.read import load_config, metrics_sha256, read_metrics, read_summary

@@ -56,7 +56,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(train, cnnbench, interrupt, b
     assert metrics(stopped) == metrics(straight)
 
 
-@pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGUSR1, 143)])
+@pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 143)])
 def test_a_signal_saves_and_says_how_to_go_on(train, interrupt, number, exit_code):
     interrupt(2, number)
     path = train("a run", exit_code=exit_code)
@@ -64,6 +64,60 @@ def test_a_signal_saves_and_says_how_to_go_on(train, interrupt, number, exit_cod
     assert (document["status"], document["exit_code"], document["steps"]) == ("interrupted", exit_code, 2)
     assert f"cnnbench resume '{path}'" in document["error"]
     assert list((path / "checkpoints").glob("ckpt-*.pt"))
+
+
+BEFORE_TRAINING = ["introduce", "read_splits", "advise", "make_batches", "make_training", "evaluation_batches"]
+AFTER_TRAINING = ["describe_training", "read_test_once", "measure_latency"]
+
+
+@pytest.fixture
+def interrupt_in(monkeypatch):
+    """Sends this process a signal as a run calls a function of `cnnbench.experiment`."""
+
+    def stage(name, number=signal.SIGTERM):
+        function = getattr(experiment, name)
+
+        def stopped(*arguments, **options):
+            signal.raise_signal(number)
+            return function(*arguments, **options)
+
+        monkeypatch.setattr(experiment, name, stopped)
+
+    return stage
+
+
+@pytest.mark.parametrize("stage", BEFORE_TRAINING)
+def test_a_signal_before_the_training_leaves_no_run_running(train, interrupt_in, stage):
+    interrupt_in(stage, signal.SIGHUP)
+    path = train("run", exit_code=143)
+    assert (summary(path)["status"], summary(path)["exit_code"]) == ("interrupted", 143)
+    assert summary(path)["error"] == f"stopped; go on with: cnnbench resume {path}"
+
+
+@pytest.mark.parametrize("stage", AFTER_TRAINING)
+def test_a_signal_after_the_training_costs_none_of_it(train, cnnbench, interrupt_in, monkeypatch, stage):
+    straight = train("straight")
+    interrupt_in(stage)
+    path = train("run", exit_code=143)
+    assert summary(path)["status"] == "interrupted"
+    monkeypatch.undo()
+    exit_code, out, _ = cnnbench("resume", path)
+    assert (exit_code, "epoch 1/" in out) == (0, False)
+    assert summary(path)["weights_sha256"] == summary(straight)["weights_sha256"]
+
+
+def test_a_signal_in_the_last_batch_of_a_run_counts_too(train, cnnbench, interrupt):
+    straight = train("straight")
+    interrupt(3 * BATCHES, signal.SIGTERM)
+    path = train("run", exit_code=143)
+    assert summary(path)["status"] == "interrupted"
+    assert cnnbench("resume", path)[0] == 0
+    assert summary(path)["weights_sha256"] == summary(straight)["weights_sha256"]
+
+
+def test_a_signal_after_the_end_leaves_the_run_finished(train, interrupt_in):
+    interrupt_in("show_results")
+    assert summary(train("run", exit_code=143))["status"] == "finished"
 
 
 def test_an_interruption_is_a_note_and_not_an_error(cnnbench, interrupt):

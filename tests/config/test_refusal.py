@@ -122,12 +122,12 @@ def test_nothing_of_the_environment_gets_into_a_config_of_a_file(tmp_path, monke
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("!!python/object/apply:os.getcwd []", "cannot be read as a config"),
+        ("!!python/object/apply:os.getcwd []", "cannot be read as YAML (could not determine a constructor"),
         ("name: [", "cannot be read as YAML"),
-        ("name: *x", "has an alias"),
-        ("a: &x [1]\nb: *x", "has an alias (*x)"),
-        ("[" * 40 + "]" * 40, "is nested deeper than 32 levels"),
-        ("# " + "x" * 1_000_001, "has more than 1,000,000 bytes"),
+        ("name: *x", "cannot be read as YAML (has an alias"),
+        ("a: &x [1]\nb: *x", "cannot be read as YAML (has an alias, *x"),
+        ("[" * 40 + "]" * 40, "cannot be read as YAML (nested deeper than 32 levels"),
+        ("# " + "x" * 1_000_001, "cannot be read as YAML (larger than 1,000,000 bytes"),
         ("5", "cannot be read as a config"),
         ("defaults: 5", "cannot be read as a config"),
         ("name: a\nname: b", "cannot be read as a config"),

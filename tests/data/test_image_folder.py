@@ -1,4 +1,6 @@
+import multiprocessing
 import os
+import signal
 import time
 from importlib import import_module
 
@@ -255,6 +257,17 @@ def test_a_worker_that_dies_or_hangs_names_the_image(tmp_path, monkeypatch, faul
     images = source(a_folder(tmp_path), resident="never", workers=1, test_fraction=0).read("train")
     with pytest.raises(DataError, match=r"cat/005\.png: a worker died or took over"):
         list(images.batches(torch.arange(20), 4))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2])
+def test_a_signal_to_the_whole_process_group_leaves_the_workers_at_work(tmp_path, number):
+    images = source(a_folder(tmp_path), resident="never", workers=2, test_fraction=0).read("train")
+    batches = images.batches(torch.arange(20), 2)
+    got = [next(batches)]
+    for worker in multiprocessing.active_children():
+        os.kill(worker.pid, number)
+    got += batches
+    assert [int(batch[0, 0, 0, 0]) for batch, _ in got] == list(range(0, 20, 2))
 
 
 def test_many_images_are_decoded_by_workers_in_the_same_order(tmp_path, monkeypatch):

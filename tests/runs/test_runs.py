@@ -1,6 +1,7 @@
 import errno
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ from cnnbench.runs.folder import RunFolder, record_failure
 from cnnbench.runs.format import new_run_id
 from cnnbench.runs.identity import config_hash, group_hash
 from cnnbench.runs.read import failed_runs, read_config, read_metrics, read_summary
+from cnnbench.runs.signals import interrupting
 
 ROOT = Path(__file__).parents[2]
 CONFIG = {"seed": 3, "epochs": 2, "model": {"name": "deep", "widths": [8, 16]}, "target": {"value": None}}
@@ -57,14 +59,11 @@ def test_numbers_that_are_not_finite_become_null_in_summary_and_metrics(tmp_path
 
 
 def endings():
-    of_ours = [kind("k: what; fix") for kind in CnnbenchError.__subclasses__() if kind is not Interrupted]
+    of_ours = [kind("k: what; fix") for kind in CnnbenchError.__subclasses__()]
     codes = {"ConfigError": 2, "DivergedError": 3, "OutOfMemoryError": 4, "SweepError": 5, "DataError": 65,
              "CheckpointError": 65, "UnavailableError": 69, "DiskError": 74, "RunInUseError": 75}  # fmt: skip
     assert set(codes) == {type(error).__name__ for error in of_ours}
     yield from ((error, "failed", codes[type(error).__name__], "k: what; fix") for error in of_ours)
-    yield Interrupted(2, "stopped"), "interrupted", 130, "stopped"
-    yield Interrupted(15, "stopped"), "interrupted", 143, "stopped"
-    yield KeyboardInterrupt(), "interrupted", 130, "KeyboardInterrupt"
     yield KeyError("name"), "failed", 1, "KeyError: 'name'"
     yield SystemExit(0), "failed", 1, "SystemExit: 0"
 
@@ -80,6 +79,47 @@ def test_an_exception_is_recorded_with_its_status_and_exit_code(tmp_path, error,
     assert summary["data"] == "digits"
     assert (tmp_path / "run" / "train.log").read_text().endswith(f"Z error: {text}\n")
     assert (tmp_path / "run" / "crash.log").exists() == (exit_code == 1)
+
+
+@pytest.mark.parametrize(
+    ("error", "exit_code"), [(Interrupted(2, "stopped"), 130), (Interrupted(15), 143), (KeyboardInterrupt(), 130)]
+)
+def test_an_interruption_is_recorded_and_says_how_to_go_on(tmp_path, error, exit_code):
+    with pytest.raises(Interrupted) as caught, started(tmp_path / "a run"):
+        raise error
+    summary = read_summary(tmp_path / "a run")
+    line = f"stopped; go on with: cnnbench resume '{tmp_path}/a run'"
+    assert (caught.value.exit_code, caught.value.findings) == (exit_code, (line,))
+    assert (summary["status"], summary["exit_code"], summary["error"]) == ("interrupted", exit_code, line)
+    assert not (tmp_path / "a run" / "crash.log").exists()
+
+
+def test_an_interruption_before_the_start_leaves_a_folder_that_can_be_given_again(tmp_path):
+    with pytest.raises(Interrupted, match="nothing has begun"), RunFolder(tmp_path / "run"):
+        raise Interrupted(15)
+    with started(tmp_path / "run"):
+        pass
+
+
+def test_a_finished_run_stays_finished_whatever_comes_after(tmp_path):
+    run = started(tmp_path / "run")
+    run.summary |= {"status": "finished"}  # as of a signal while the file is being written
+    with pytest.raises(Interrupted, match="is finished"), run:
+        raise Interrupted(15)
+    assert read_summary(tmp_path / "run")["status"] == "finished"
+
+
+def test_a_signal_that_comes_while_an_ending_is_noted_waits(tmp_path, monkeypatch):
+    log = RunFolder.log
+
+    def log_in_a_hurry(self, line):
+        signal.raise_signal(signal.SIGTERM)
+        log(self, line)
+
+    monkeypatch.setattr(RunFolder, "log", log_in_a_hurry)
+    with interrupting(), pytest.raises(Interrupted), started(tmp_path / "run"):
+        raise DataError("data: missing")
+    assert read_summary(tmp_path / "run")["status"] == "failed"
 
 
 def test_crash_log_holds_the_traceback_of_a_bug(tmp_path):

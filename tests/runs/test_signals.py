@@ -2,17 +2,20 @@ import signal
 import subprocess
 import sys
 import threading
-from contextlib import contextmanager
+import time
+from contextlib import contextmanager, suppress
+from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 
 import pytest
 
 from cnnbench.errors import Interrupted
-from cnnbench.runs.signals import STOPPING, StopSignals
+from cnnbench.runs.signals import STOPPING, StopSignals, held, interrupting
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = """
 import sys, time
+from cnnbench.errors import Interrupted
 from cnnbench.runs.signals import StopSignals
 with StopSignals() as signals:
     print("ready", flush=True)
@@ -20,10 +23,7 @@ with StopSignals() as signals:
         time.sleep(0.005)
     print(int(signals.received), flush=True)
     time.sleep(float(sys.argv[1]))
-try:
-    signals.raise_interrupted("stopped")
-except Exception as error:
-    sys.exit(error.exit_code)
+sys.exit(Interrupted(signals.received).exit_code)
 """
 
 
@@ -41,7 +41,13 @@ def started(seconds):
 
 @pytest.mark.parametrize(
     ("sent", "received", "exit_code"),
-    [("SIGINT", 2, 130), ("SIGTERM", 15, 143), ("SIGUSR1", 15, 143), ("SIGUSR2", 15, 143)],
+    [
+        ("SIGINT", 2, 130),
+        ("SIGTERM", 15, 143),
+        ("SIGHUP", 15, 143),
+        ("SIGUSR1", 15, 143),
+        ("SIGUSR2", 15, 143),
+    ],
 )
 def test_the_first_signal_is_remembered_and_gives_its_exit_code(sent, received, exit_code):
     with started(seconds=0) as process:
@@ -68,12 +74,58 @@ def test_the_handlers_of_before_are_back_afterwards():
     assert [signal.getsignal(number) for number in STOPPING] == before
 
 
-def test_raise_interrupted_says_the_message_and_the_code():
-    signals = StopSignals()
-    signals.received = signal.SIGINT
-    with pytest.raises(Interrupted, match="go on with") as caught:
-        signals.raise_interrupted("go on with: x")
-    assert caught.value.exit_code == 130
+@pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGHUP, 143)])
+def test_interrupting_raises_where_the_signal_arrives_whatever_handles_failures(number, exit_code):
+    before = [signal.getsignal(number) for number in STOPPING]
+    with pytest.raises(Interrupted, match="stopped") as caught, interrupting(), suppress(Exception):
+        signal.raise_signal(number)
+    assert caught.value.exit_code == exit_code
+    assert [signal.getsignal(number) for number in STOPPING] == before
+
+
+def test_an_interruption_crosses_processes_whole():
+    copy = ForkingPickler.loads(ForkingPickler.dumps(Interrupted(15, "stopped")))
+    assert (copy.exit_code, copy.findings, str(copy)) == (143, ("stopped",), "stopped")
+
+
+class Dropping:
+    def __del__(self):
+        signal.raise_signal(signal.SIGTERM)
+
+
+def test_a_signal_that_arrives_in_a_destructor_is_not_lost_nor_printed(capsys):
+    def work():
+        Dropping()  # is destroyed at once
+        time.sleep(10)
+
+    with pytest.raises(Interrupted), interrupting():
+        work()
+    assert capsys.readouterr().err == ""
+
+
+def test_a_signal_is_held_until_the_work_is_done():
+    done = []
+
+    def work():
+        with held():
+            signal.raise_signal(signal.SIGTERM)
+            done.append("first half")
+            done.append("second half")
+        done.append("what comes after")
+
+    with pytest.raises(Interrupted), interrupting():
+        work()
+    assert done == ["first half", "second half"]
+
+
+def test_what_the_process_was_started_to_ignore_stays_ignored():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+    try:
+        with interrupting(), held(), StopSignals() as signals:
+            signal.raise_signal(signal.SIGHUP)
+        assert signals.received is None
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_outside_the_main_thread_no_handler_is_set_and_nothing_breaks():

@@ -8,7 +8,15 @@ from pathlib import Path
 import pytest
 from torture import environment
 
-PART: dict[str, int] = {"config": 160, "execution": 6, "kills": 6, "corrupt": 12, "hostile": 12}
+PART: dict[str, int] = {
+    "config": 160,
+    "execution": 6,
+    "signals": 3,
+    "places": 7,
+    "kills": 6,
+    "corrupt": 12,
+    "hostile": 12,
+}
 """Tries of each script in CI; together they take less than three minutes on two cores."""
 
 

@@ -19,6 +19,7 @@ from cnnbench.analysis.pareto import dominated
 from cnnbench.analysis.report.terms import DASH, Named, relative
 from cnnbench.analysis.statistics import mean_interval, median_with_misses
 from cnnbench.analysis.wording import plural
+from cnnbench.disk import read_regular
 from cnnbench.errors import DataError
 from cnnbench.runs.format import ENVIRONMENT
 from cnnbench.runs.predictions import Predictions, load_predictions
@@ -182,7 +183,7 @@ def environments(named: Sequence[Named]) -> list[tuple[list[str], int]]:
 def environment_of(run: Run) -> tuple[str, ...]:
     """The values of MACHINE in environment.json; dashes where it cannot be read."""
     try:
-        document = json.loads((run.path / ENVIRONMENT).read_text(encoding="utf-8"))
+        document = json.loads(read_regular(run.path / ENVIRONMENT))
     except (OSError, ValueError, RecursionError):
         document = {}
     values = document if isinstance(document, dict) else {}
