@@ -84,7 +84,8 @@ class Recorder:
         stopping, ends = self.signals.received is not None, training.batch == self.batches.steps_per_epoch
         if not ends and (stopping or self.saver.is_due(within_epoch=True)):
             check_finite(training)
-            self.note_stop()  # before saving, which takes longer: a second signal leaves at once
+            if stopping:
+                self.note_stop()  # before saving, which takes longer: a second signal leaves at once
             self.save(is_best=False)
             if stopping:
                 self.leave()
@@ -100,14 +101,17 @@ class Recorder:
         self.run.append_metrics(metrics)
         parts = epoch_parts(metrics, self.epochs)
         self.run.log("  ".join(parts))
-        ends, stopping = training.epoch == self.epochs or training.stopped, self.signals.received is not None
-        if ends or stopping or self.saver.is_due(within_epoch=False):
+        must = training.epoch == self.epochs or training.stopped or self.signals.received is not None
+        saved = must or self.saver.is_due(within_epoch=False)
+        if saved:
             self.save(is_best=is_best)
         elif is_best:
             check_state_finite(training)
             self.saver.remember_best(self.state_dict())
         self.progress.end_epoch(["*" if is_best else " ", *parts])
-        if stopping:
+        if self.signals.received is not None:
+            if not saved:  # it came a moment ago
+                self.save(is_best=is_best)
             self.note_stop()
             self.leave()
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from cnnbench.disk import disk_errors, take_lock, write_atomically
+from cnnbench.disk import disk_errors, read_regular, take_lock, write_atomically
 from cnnbench.errors import CnnbenchError, DataError, DiskError, Interrupted, RunInUseError
 from cnnbench.runs.format import (
     CHECKPOINTS,
@@ -191,10 +191,12 @@ def file_sha256(path: Path) -> str:
     """SHA-256 of what a file holds.
 
     Raises:
-        DiskError: it cannot be read.
+        DataError: it cannot be read.
     """
-    with disk_errors(path), path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    try:
+        return hashlib.sha256(read_regular(path)).hexdigest()
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
 
 
 def how_it_ended(error: BaseException) -> dict[str, Any]:

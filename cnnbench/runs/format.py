@@ -34,8 +34,9 @@ def _finite(value: Any) -> Any:
 
 
 def summary_sha256(summary: Mapping[str, Any]) -> str:
-    """SHA-256 of a summary but for `files`, where this hash stands itself."""
-    rest = {key: value for key, value in summary.items() if key != "files"}
+    """SHA-256 of a summary but for `files`, where this hash stands itself, and for how the run ended, which a process
+    that is killed cannot note."""
+    rest = {key: value for key, value in summary.items() if key not in ("files", "status", "error", "exit_code")}
     return hashlib.sha256(json.dumps(_finite(rest), sort_keys=True).encode()).hexdigest()
 
 

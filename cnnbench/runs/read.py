@@ -17,9 +17,6 @@ ACTED_ON: dict[str, Any] = {
     "status": str | None,
     "config_hash": str | None,
     "test_reads": Count | None,
-    "best_val_accuracy": float | None,
-    "test_accuracy": float | None,
-    "weights_sha256": str | None,
 }
 """Of a summary what decides what is done with its run, or is computed with."""
 
@@ -108,9 +105,9 @@ def metrics_sha256(path: Path, length: int | None = None) -> str | None:
     """
     file = path / METRICS
     try:
-        content = file.read_bytes() if file.exists() else b""
-    except OSError as error:
-        raise DataError(f"{file}: cannot be read ({error.strerror})") from None
+        content = read_regular(file) if file.exists() else b""
+    except (OSError, ValueError) as error:
+        raise DataError(f"{file}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
     whole = length is None or 0 <= length <= len(content)
     return hashlib.sha256(content[:length]).hexdigest() if whole else None
 

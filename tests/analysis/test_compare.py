@@ -4,7 +4,6 @@ import csv
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +11,7 @@ from run_folders import CONFIG, make_run, save_predictions
 
 from cnnbench.cli import run
 from cnnbench.commands.interval_bars import draw_intervals
+from cnnbench.disk import read_regular
 
 
 def lr(value):
@@ -213,8 +213,8 @@ assert "torch" not in sys.modules
 
 def test_reading_many_runs_reads_each_summary_once(sweep, monkeypatch):
     read = []
-    original = Path.read_text
-    monkeypatch.setattr(Path, "read_text", lambda path, **options: read.append(path.name) or original(path, **options))
+    for module in ("cnnbench.runs.read", "cnnbench.config.plain_yaml"):
+        monkeypatch.setattr(f"{module}.read_regular", lambda path: read.append(path.name) or read_regular(path))
     run(["compare", str(sweep), "--json"])
     assert (read.count("summary.json"), read.count("config.yaml")) == (16, 2)
 

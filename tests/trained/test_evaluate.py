@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from tiny import summary
+from tiny import set_summary, summary
 
 
 def test_evaluate_gives_what_train_found_and_counts_the_read(train, cnnbench):
@@ -187,8 +187,7 @@ def test_classes_are_the_same_by_name_and_not_by_place(folder_run, cnnbench, tmp
 
 
 def test_a_run_does_not_go_on_with_other_images(folder_run, cnnbench, tmp_path):
-    document = summary(folder_run) | {"status": "interrupted"}
-    (folder_run / "summary.json").write_text(json.dumps(document))
+    set_summary(folder_run, status="interrupted")
     Image.new("L", (8, 8), 255).save(tmp_path / "photos" / "train" / "ape" / "0.png")
     exit_code, _, err = cnnbench("resume", folder_run)
     assert exit_code == 65
