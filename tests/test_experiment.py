@@ -305,7 +305,8 @@ def test_the_latency_is_measured_and_draws_no_random_numbers():
         (["data.val_fraction=0", "regularization=[early_stopping]", "target.value=0.5"],
          ["regularization.early_stopping", "target.value=0.5"]),
         (["batch_size=1", "model.norm=batch", "model.widths=[4,4,4]", "model.depth=1", "model.head=gap"], None),
-        (["batch_size=1", "model.norm=batch", "model.widths=[4,4,4,4]", "model.head=gap"], ["batch_size=1"]),
+        (["batch_size=1", "model.norm=batch", "model.widths=[4,4,4,4]", "model.pool_ceil_mode=true", "model.head=gap"],
+         ["batch_size=1"]),
     ],
 )  # fmt: skip
 def test_what_cannot_be_trained_is_told_before_data_is_read(cnnbench, tmp_path, monkeypatch, overrides, keys):

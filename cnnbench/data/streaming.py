@@ -116,9 +116,9 @@ def decode_batches(
         worker_init_fn=_outlive_signals,
         generator=torch.Generator(),  # its own: the default one would draw from the run's random numbers
     )
-    with held():  # until the workers ignore them
-        started = iter(loader)
     try:
+        with held():  # until the workers ignore them
+            started = iter(loader)
         yield from started
     except RuntimeError as error:  # the loader's word for a dead or silent worker
         current = ", ".join(paths[i] for i in progress.unique().tolist())
