@@ -48,8 +48,19 @@ def room_of(module):
 
 
 def imports(tree):
-    """Every module imported anywhere in the tree; `from a import b` counts as both `a` and `a.b`."""
+    """Every module imported anywhere in the tree; `from a import b` counts as both `a` and `a.b`.
+
+    What only a type checker imports is none.
+    """
+    for_types = {
+        id(inside)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and dotted(node.test) == "TYPE_CHECKING"
+        for inside in ast.walk(node)
+    }
     for node in ast.walk(tree):
+        if id(node) in for_types:
+            continue
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):

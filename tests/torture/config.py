@@ -19,7 +19,7 @@ from hydra.errors import HydraException
 from torture import Report, environment, main, run
 
 from cnnbench.config.compose import compose
-from cnnbench.config.run_config import RunConfig, Target
+from cnnbench.config.run_config import SECTIONS, RunConfig
 from cnnbench.config.settings import accepts, settings
 from cnnbench.config.tables import GROUPS, LIST_GROUPS, conf_folder, shared_settings, table_of
 from cnnbench.errors import CnnbenchError
@@ -31,9 +31,9 @@ TEXTS = [
     "'", '"', "[", "]", "a=b", "1,2", "0x10", "1_0_", "--1", "!!python/name:os.system", "'[/]'", "NULL", "${", "\\",
 ]  # fmt: skip
 TOP = {key: kind for key, kind in get_type_hints(RunConfig, include_extras=True).items() if key not in GROUPS}
-TOP = {key: kind for key, kind in TOP.items() if key != "target"} | {
-    f"target.{key}": kind for key, kind in get_type_hints(Target, include_extras=True).items()
-}
+for section, shape in SECTIONS.items():
+    del TOP[section]
+    TOP |= {f"{section}.{key}": kind for key, kind in get_type_hints(shape, include_extras=True).items()}
 
 
 def schema(random: random.Random) -> tuple[list[str], dict[str, Any]]:

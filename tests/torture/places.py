@@ -18,6 +18,7 @@ from torture import CNNBENCH, HANG_SECONDS, Report, environment, main, run
 
 TINY = ["device=cpu", "device.threads=1", "model.widths=[4]", "model.hidden=8", "epochs=1", "hydra.run.dir=run"]
 DIGITS = ["train", *TINY, "data=synthetic", "data.image_shape=[1,8,8]", "data.train_images=64", "data.test_images=16"]
+OWN_MODEL = [*DIGITS, "--config-dir", "mine", "model=mine"]
 AUTO = ["device=auto" if argument == "device=cpu" else argument for argument in DIGITS]
 FOLDER = ["train", *TINY, "data=image_folder", "data.root=images", "data.workers=0"]
 
@@ -102,9 +103,9 @@ HERE = {
     "environment a pipe": Place(["report", "done"], (0,), pipe("done/environment.json")),
     "link to itself among runs": Place(["compare", "."], (0,), link_to_itself("loop", "more/loop")),
     "plan of an ablation a pipe": Place(["ablate", "--table", "abl"], (65,), pipe("abl/ablation.json")),
-    "deep YAML": Place([*DIGITS, "--config-dir", "mine"], (2,), write("mine/model/deep.yaml", "[" * 90 + "]" * 90)),
-    "aliased YAML": Place([*DIGITS, "--config-dir", "mine"], (2,), write("mine/model/a.yaml", "a: &a [1]\nb: [*a]")),
-    "YAML a pipe": Place([*DIGITS, "--config-dir", "mine"], (2,), pipe("mine/model/a.yaml")),
+    "deep YAML": Place(OWN_MODEL, (2,), write("mine/model/mine.yaml", "[" * 90 + "]" * 90)),
+    "aliased YAML": Place(OWN_MODEL, (2,), write("mine/model/mine.yaml", "a: &a [1]\nb: [*a]")),
+    "YAML a pipe": Place(OWN_MODEL, (2,), pipe("mine/model/mine.yaml")),
     "metrics without a summary": Place(DIGITS, (65,), write("run/metrics.jsonl", "{}\n")),
     "too many threads": Place([*DIGITS, "device.threads=100000"], (2,)),
     "ASCII locale": Place(DIGITS, (0,), variables={"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}),
