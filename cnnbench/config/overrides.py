@@ -225,5 +225,19 @@ def _value_findings(job: Sequence[str], config_dir: str | None) -> Sequence[str]
     except CnnbenchError as error:
         return error.findings
     except (HydraException, OmegaConfBaseException) as error:
-        return [f"{' '.join(job)}: {first_line(error)}"]
+        refused = {text: why for text in job if (why := _why_not_merged(text, job, config_dir))}
+        if not refused:
+            return [f"{' '.join(job)}: {first_line(error)}"]
+        rest = [text for text in job if text not in refused]
+        return [*(f"{text}: {why}" for text, why in refused.items()), *_value_findings(rest, config_dir)]
     return []
+
+
+def _why_not_merged(text: str, job: Sequence[str], config_dir: str | None) -> str | None:
+    """What Hydra says of one override beside the choices of its job: a mapping does not go where a list is."""
+    choices = [other for other in job if "." not in other.partition("=")[0]]
+    try:
+        compose_overrides([*choices, text] if text not in choices else choices[: choices.index(text) + 1], config_dir)
+    except (HydraException, OmegaConfBaseException) as error:
+        return f"does not fit there ({first_line(error)})"
+    return None

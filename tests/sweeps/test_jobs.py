@@ -193,3 +193,11 @@ def test_cfg_job_shows_the_config_and_stops(cnnbench, tmp_path):
     assert out.startswith("seed: 7\n")
     assert "name: deep\n" in out
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_value_that_does_not_merge_does_not_hide_the_others(cnnbench):
+    exit_code, _, err = cnnbench("train", "optimizer=adam", "optimizer.betas={a:1}", "optimizer.lr=-1", "epochs=0")
+    assert exit_code == 2
+    assert {line.split(":")[1].strip().partition("=")[0] for line in err.splitlines()} == {
+        "optimizer.betas", "optimizer.lr", "epochs",
+    }  # fmt: skip

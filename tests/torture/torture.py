@@ -63,7 +63,11 @@ class Ending:
 
 def environment(folder: Path, **variables: str) -> dict[str, str]:
     """This process's variables, with a cache of its own in `folder` and one thread."""
-    ours = {"PYTHONPATH": str(ROOT), "XDG_CACHE_HOME": str(folder / "cache"), "OMP_NUM_THREADS": "1"}
+    ours = {
+        "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH")))),
+        "XDG_CACHE_HOME": str(folder / "cache"),
+        "OMP_NUM_THREADS": "1",
+    }
     return os.environ | ours | variables
 
 
