@@ -9,10 +9,10 @@ import pytest
 from torture import environment
 
 PART: dict[str, int] = {
-    "config": 160,
+    "config": 100,
     "execution": 6,
-    "signals": 3,
-    "places": 7,
+    "signals": 2,
+    "places": 5,
     "kills": 6,
     "corrupt": 12,
     "hostile": 12,
