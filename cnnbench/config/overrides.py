@@ -239,5 +239,5 @@ def _why_not_merged(text: str, job: Sequence[str], config_dir: str | None) -> st
     try:
         compose_overrides([*choices, text] if text not in choices else choices[: choices.index(text) + 1], config_dir)
     except (HydraException, OmegaConfBaseException) as error:
-        return f"does not fit there ({first_line(error)})"
+        return f"does not fit there ({first_line(error)})" if "merging" in first_line(error) else None
     return None
