@@ -10,7 +10,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Glob, Override
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from cnnbench.config.composition import compose_overrides, first_line, to_plain
 from cnnbench.config.mistakes import did_you_mean, suggest
@@ -239,5 +239,7 @@ def _why_not_merged(text: str, job: Sequence[str], config_dir: str | None) -> st
     try:
         compose_overrides([*choices, text] if text not in choices else choices[: choices.index(text) + 1], config_dir)
     except (HydraException, OmegaConfBaseException) as error:
-        return f"does not fit there ({first_line(error)})" if "merging" in first_line(error) else None
+        if isinstance(error.__cause__, ConfigAttributeError | ConfigKeyError):  # there is no such key in this job
+            return None
+        return f"does not fit there ({first_line(error)})"
     return None
