@@ -186,10 +186,7 @@ def read_test_once(
     images = splits.read_test()
     if images is None:
         return {}
-    fingerprint = content_of(images, splits.class_names).fingerprint
-    known = run.summary["data_fingerprints"] | {"test": fingerprint}
-    run.update_summary(test_reads=run.summary["test_reads"] + 1, data_fingerprints=known)
-    run.log(f"test split read ({run.summary['test_reads']})")
+    run.count_test_read(content_of(images, splits.class_names).fingerprint, "train")
     report_skipped(run, images.skipped)
     views = config.test_time_augmentation
     evaluation = evaluate(model, evaluation_batches(images, config, normalize, device), device, views)

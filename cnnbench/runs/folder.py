@@ -158,6 +158,14 @@ class RunFolder:
         """Appends one epoch to metrics.jsonl in one write; the disk has it before a checkpoint counts it."""
         self._append(self.path / METRICS, (to_json(line) + "\n").encode(), sync=True)
 
+    def count_test_read(self, fingerprint: str, reader: str) -> int:
+        """Notes that the test images, which are these by content, were read once more; gives back how often by now."""
+        reads = (self.summary["test_reads"] or 0) + 1
+        known = (self.summary["data_fingerprints"] or {}) | {"test": fingerprint}
+        self.update_summary(test_reads=reads, data_fingerprints=known)
+        self.log(f"test split read ({reads}) by {reader}")
+        return reads
+
     def cut_metrics(self, length: int) -> None:
         """Cuts metrics.jsonl back to `length` bytes: what a checkpoint has seen."""
         path = self.path / METRICS

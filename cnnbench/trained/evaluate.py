@@ -107,8 +107,4 @@ def _other_data(overrides: Sequence[str], trained: TrainedModel) -> dict[str, An
 
 def _count_read(run: Path, fingerprint: str) -> int:
     with RunFolder(run, resume=True) as folder:
-        reads = (folder.summary["test_reads"] or 0) + 1
-        known = (folder.summary.get("data_fingerprints") or {}) | {"test": fingerprint}
-        folder.update_summary(test_reads=reads, data_fingerprints=known)
-        folder.log(f"test split read ({reads}) by evaluate")
-    return reads
+        return folder.count_test_read(fingerprint, "evaluate")
