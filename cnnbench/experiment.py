@@ -30,7 +30,8 @@ from cnnbench.data.images import content_of
 from cnnbench.device import Device, out_of_memory_named
 from cnnbench.disk import require_room
 from cnnbench.errors import DataError
-from cnnbench.loop import evaluate, fit
+from cnnbench.inference import evaluate
+from cnnbench.loop import fit
 from cnnbench.machine import LoadMeter, describe_environment
 from cnnbench.models.describe import Description
 from cnnbench.recorder import Recorder

@@ -1,8 +1,9 @@
-"""A model made ready to be asked: the same answers from less work."""
+"""Asking a model: made ready to give the same answers from less work, and how it does on a set."""
 
 import copy
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
@@ -11,12 +12,58 @@ from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from cnnbench.config.run_config import Views
+from cnnbench.data.batches import Batch
 from cnnbench.device import Device
 from cnnbench.seeds import generator
 
 SAMPLES = 2
 AGREEMENT = {"fp32": 1e-3, "tf32": 2e-2}  # of the norm of the logits; folding is compared in these two
 CAST_AGREEMENT = 1e-2  # the cast weights are those of autocast, so that only kernels may round otherwise
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How a model did on a set: means over its images, and per image the logits (N, K) float32 and labels (N,)."""
+
+    loss: float
+    accuracy: float
+    top5_accuracy: float
+    logits: Tensor
+    labels: Tensor
+
+
+@torch.inference_mode()
+def evaluate(model: nn.Module, batches: Iterable[Batch], device: Device, views: Views = "none") -> Evaluation | None:
+    """How a copy of `model` in eval mode does on `batches`, by plain cross-entropy; None where there are none."""
+    ready: nn.Module | None = None
+    outputs = []
+    for images, labels in batches:
+        if ready is None:
+            ready = prepared(model, device, tuple(images.shape[1:]))
+        with device.autocast():
+            logits = logits_over_views(ready, images, views)
+        outputs.append((logits.float(), labels))
+    if not outputs:
+        return None
+    all_logits = torch.cat([logits for logits, _ in outputs])
+    all_labels = torch.cat([labels for _, labels in outputs])
+    return Evaluation(
+        loss=float(F.cross_entropy(all_logits, all_labels)),
+        accuracy=float((all_logits.argmax(1) == all_labels).double().mean()),
+        top5_accuracy=float((ranks(all_logits, all_labels) < 5).double().mean()),
+        logits=all_logits,
+        labels=all_labels,
+    )
+
+
+def ranks(logits: Tensor, labels: Tensor) -> Tensor:
+    """How many classes come before the labelled one, (N,): those of larger logits, and among equals the lower ones.
+
+    0 where argmax, which gives the lowest among equals, is right; topk gives any of them.
+    """
+    own = logits.gather(1, labels[:, None])
+    lower = torch.arange(logits.shape[1], device=logits.device) < labels[:, None]
+    return (~(logits <= own) | ((logits == own) & lower)).sum(1)  # not >, so that NaN ranks last
 
 
 def prepared(model: nn.Module, device: Device, image_shape: tuple[int, ...]) -> nn.Module:

@@ -1,4 +1,4 @@
-"""The training loop: one step, one epoch, one evaluation, and the epochs of a run."""
+"""The training loop: one step, one epoch, and the epochs of a run."""
 
 import math
 import time
@@ -8,13 +8,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from cnnbench.config.run_config import Views
 from cnnbench.data.batches import Batch, TrainBatches
 from cnnbench.device import Device
 from cnnbench.errors import DivergedError
-from cnnbench.inference import logits_over_views, prepared
+from cnnbench.inference import Evaluation, evaluate
 from cnnbench.seeds import derive_seed
 from cnnbench.techniques.callback import Callback
 
@@ -92,17 +91,6 @@ class Training:
     def is_settled(self) -> bool:
         """Whether the model can be the best one or end the run: nothing is still being pruned."""
         return all(callback.is_settled() for callback in self.callbacks.values())
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """How a model did on a set: means over its images, and per image the logits (N, K) float32 and labels (N,)."""
-
-    loss: float
-    accuracy: float
-    top5_accuracy: float
-    logits: Tensor
-    labels: Tensor
 
 
 def train_step(training: Training, images: Tensor, targets: Tensor, *, measure_gradients: bool = False) -> None:
@@ -239,40 +227,6 @@ def gradient_norms(model: nn.Module) -> dict[str, Tensor]:
 def read_at_once(scalars: dict[str, Tensor]) -> dict[str, float]:
     """The numbers of scalars on a device, which is waited for once."""
     return dict(zip(scalars, torch.stack(list(scalars.values())).tolist(), strict=True)) if scalars else {}
-
-
-@torch.inference_mode()
-def evaluate(model: nn.Module, batches: Iterable[Batch], device: Device, views: Views = "none") -> Evaluation | None:
-    """How a copy of `model` in eval mode does on `batches`, by plain cross-entropy; None where there are none."""
-    ready: nn.Module | None = None
-    outputs = []
-    for images, labels in batches:
-        if ready is None:
-            ready = prepared(model, device, tuple(images.shape[1:]))
-        with device.autocast():
-            logits = logits_over_views(ready, images, views)
-        outputs.append((logits.float(), labels))
-    if not outputs:
-        return None
-    all_logits = torch.cat([logits for logits, _ in outputs])
-    all_labels = torch.cat([labels for _, labels in outputs])
-    return Evaluation(
-        loss=float(F.cross_entropy(all_logits, all_labels)),
-        accuracy=float((all_logits.argmax(1) == all_labels).double().mean()),
-        top5_accuracy=float((ranks(all_logits, all_labels) < 5).double().mean()),
-        logits=all_logits,
-        labels=all_labels,
-    )
-
-
-def ranks(logits: Tensor, labels: Tensor) -> Tensor:
-    """How many classes come before the labelled one, (N,): those of larger logits, and among equals the lower ones.
-
-    0 where argmax, which gives the lowest among equals, is right; topk gives any of them.
-    """
-    own = logits.gather(1, labels[:, None])
-    lower = torch.arange(logits.shape[1], device=logits.device) < labels[:, None]
-    return (~(logits <= own) | ((logits == own) & lower)).sum(1)  # not >, so that NaN ranks last
 
 
 def fit(

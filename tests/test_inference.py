@@ -3,12 +3,15 @@ import copy
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 from torch.testing import assert_close
 
 from cnnbench.device import make_device
-from cnnbench.inference import fold, prepared
+from cnnbench.inference import evaluate, fold, prepared
 from cnnbench.models.airbench import airbench
 from cnnbench.models.resnet import resnet
+
+CPU = make_device("cpu", "fp32", "contiguous", threads=1)
 
 
 def trained(*layers):
@@ -173,3 +176,35 @@ def test_preparing_draws_no_random_numbers():
     torch.set_rng_state(before)
     Reaching()
     assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("classes", [3, 8])
+def test_evaluation_over_uneven_batches_equals_the_formula_over_all_images(classes):
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(2, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(16, classes))
+    images, labels = torch.randn(12, 2, 4, 4), torch.arange(12) % 3
+    parts = [(images[part], labels[part]) for part in (slice(7), slice(7, 11), slice(11, None))]
+    result = evaluate(nn.Sequential(net, nn.Dropout(0.5)), parts, CPU)
+    logits = net(images)
+    order = logits.argsort(1, descending=True)
+    rank = (order == labels[:, None]).int().argmax(1)
+    assert result.accuracy == (rank == 0).double().mean()
+    assert result.top5_accuracy == (rank < 5).double().mean()
+    assert (result.top5_accuracy == 1) == (classes == 3)
+    assert result.loss == pytest.approx(F.cross_entropy(logits, labels).item(), rel=1e-6)
+    assert_close(result.logits, logits.detach())
+    assert torch.equal(result.labels, labels)
+
+
+def test_among_equal_logits_the_lowest_class_comes_first_in_both_accuracies():
+    logits = torch.tensor([[1.0, 1, 1, 1, 1, 1, 1], [0, 0, 2, 2, 2, 2, 2], [0, 2, 2, 2, 2, 2, 2]])
+    expected = [[0, 1, 2, 3, 4], [2, 3, 4, 5, 6], [1, 2, 3, 4, 5]]
+    for label in range(7):
+        labels = torch.full((3,), label)
+        result = evaluate(nn.Identity(), [(logits, labels)], CPU)
+        assert result.accuracy == (logits.numpy().argmax(1) == label).mean()
+        assert result.top5_accuracy == pytest.approx(sum(label in five for five in expected) / 3)
+
+
+def test_evaluating_nothing_gives_nothing():
+    assert evaluate(nn.Identity(), [], CPU) is None

@@ -9,8 +9,7 @@ from torch.testing import assert_close
 
 from cnnbench.data.decode import decode_image
 from cnnbench.device import make_device
-from cnnbench.inference import logits_over_views
-from cnnbench.loop import evaluate
+from cnnbench.inference import evaluate, logits_over_views
 from cnnbench.trained.load import load_trained
 
 IMAGES = torch.randn(3, 2, 5, 6, generator=torch.Generator().manual_seed(0))

@@ -10,11 +10,10 @@ from cnnbench.data import ResidentImages
 from cnnbench.data.batches import TrainBatches
 from cnnbench.device import make_device
 from cnnbench.errors import DivergedError
+from cnnbench.inference import Evaluation
 from cnnbench.loop import (
-    Evaluation,
     Training,
     check_finite,
-    evaluate,
     fit,
     gradient_norms,
     note_best,
@@ -261,36 +260,6 @@ def test_dropout_is_on_while_training_and_depends_on_seed_and_epoch_only():
     assert seed != next_seed
     plain = train_one_epoch(make_training(lr=0.0), make_batches(), nothing)["train_loss"]
     assert len({first, second, plain}) == 3
-
-
-@pytest.mark.parametrize("classes", [3, 8])
-def test_evaluation_over_uneven_batches_equals_the_formula_over_all_images(classes):
-    model = nn.Sequential(tiny(classes), nn.Dropout(0.5))
-    parts = [(IMAGES[:7], LABELS[:7]), (IMAGES[7:11], LABELS[7:11]), (IMAGES[11:], LABELS[11:])]
-    result = evaluate(model, parts, make_device("cpu", "fp32", "contiguous", threads=1))
-    logits = model[0](IMAGES)
-    order = logits.argsort(1, descending=True)
-    rank = (order == LABELS[:, None]).int().argmax(1)
-    assert result.accuracy == (rank == 0).double().mean()
-    assert result.top5_accuracy == (rank < 5).double().mean()
-    assert (result.top5_accuracy == 1) == (classes == 3)
-    assert result.loss == pytest.approx(F.cross_entropy(logits, LABELS).item(), rel=1e-6)
-    assert_close(result.logits, logits.detach())
-    assert torch.equal(result.labels, LABELS)
-
-
-def test_among_equal_logits_the_lowest_class_comes_first_in_both_accuracies():
-    logits = torch.tensor([[1.0, 1, 1, 1, 1, 1, 1], [0, 0, 2, 2, 2, 2, 2], [0, 2, 2, 2, 2, 2, 2]])
-    expected = [[0, 1, 2, 3, 4], [2, 3, 4, 5, 6], [1, 2, 3, 4, 5]]
-    for label in range(7):
-        labels = torch.full((3,), label)
-        result = evaluate(nn.Identity(), [(logits, labels)], make_device("cpu", "fp32", "contiguous", threads=1))
-        assert result.accuracy == (logits.numpy().argmax(1) == label).mean()
-        assert result.top5_accuracy == pytest.approx(sum(label in five for five in expected) / 3)
-
-
-def test_evaluating_nothing_gives_nothing():
-    assert evaluate(tiny(), [], make_device("cpu", "fp32", "contiguous", threads=1)) is None
 
 
 def test_gradient_norms_are_those_of_the_weights_without_biases():

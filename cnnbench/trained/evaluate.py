@@ -14,8 +14,8 @@ from cnnbench.data.find import find_data, read_splits, same_source
 from cnnbench.data.images import content_of, spell_shape
 from cnnbench.device import out_of_memory_named
 from cnnbench.errors import ConfigError, DataError
-from cnnbench.loop import Evaluation
-from cnnbench.loop import evaluate as evaluate_model
+from cnnbench.inference import Evaluation
+from cnnbench.inference import evaluate as evaluate_model
 from cnnbench.runs.folder import RunFolder
 from cnnbench.runs.read import read_summary
 from cnnbench.trained.load import TrainedModel, load_trained
