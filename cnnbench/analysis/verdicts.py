@@ -12,7 +12,7 @@ from cnnbench.errors import ConfigError
 
 @dataclass(frozen=True)
 class Comparison:
-    """`candidate` minus `baseline`. `p_holm` is adjusted for all comparisons with this baseline, the family.
+    """`candidate` minus `baseline`. `p_holm` is adjusted for all that were compared together, the family.
 
     `unpaired` are the seeds that only one of the two has; they take no part in it.
     """
@@ -28,22 +28,26 @@ class Comparison:
 
 def compare_with(baseline: Group, groups: Sequence[Group], metric: str, margin: float) -> list[Comparison]:
     """A comparison of every other group with the baseline."""
-    others = [group for group in groups if group is not baseline]
-    differences = differences_of([paired_by_seed(baseline, other, metric) for other in others])
+    return compare_pairs([(baseline, group) for group in groups if group is not baseline], metric, margin)
+
+
+def compare_pairs(pairs: Sequence[tuple[Group, Group]], metric: str, margin: float) -> list[Comparison]:
+    """A comparison of the second of each pair with the first; all of them are one family."""
+    differences = differences_of([paired_by_seed(baseline, candidate, metric) for baseline, candidate in pairs])
     adjusted = holm([difference.p_value if difference else None for difference in differences])
     family = sum(p is not None for p in adjusted)
     higher = metric_of(metric).higher_is_better
     return [
         Comparison(
             baseline=baseline,
-            candidate=other,
+            candidate=candidate,
             difference=difference,
             p_holm=p_holm,
             verdict=verdict(difference, p_holm, margin, higher_is_better=higher) if difference else "undecided",
             seeds_needed=seeds_needed(difference, margin, family) if difference else None,
-            unpaired=tuple(sorted(set(baseline.seeds) ^ set(other.seeds))),
+            unpaired=tuple(sorted(set(baseline.seeds) ^ set(candidate.seeds))),
         )
-        for other, difference, p_holm in zip(others, differences, adjusted, strict=True)
+        for (baseline, candidate), difference, p_holm in zip(pairs, differences, adjusted, strict=True)
     ]
 
 

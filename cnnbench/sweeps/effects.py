@@ -12,8 +12,8 @@ from cnnbench.analysis.machines import mixed_policies
 from cnnbench.analysis.metrics import metric_of
 from cnnbench.analysis.plots import ForestRow, forest
 from cnnbench.analysis.same_data import refuse_different_data
-from cnnbench.analysis.statistics import PairedDifference, Verdict, holm, verdict
-from cnnbench.analysis.verdicts import differences_of, paired_by_seed
+from cnnbench.analysis.statistics import PairedDifference, Verdict
+from cnnbench.analysis.verdicts import compare_pairs, differences_of
 from cnnbench.errors import DataError
 from cnnbench.sweeps.ablation import ALL, BASELINE
 from cnnbench.sweeps.ablation_folder import Plan
@@ -70,23 +70,19 @@ def contrasts(plan: Plan) -> dict[str, tuple[str, str]]:
 def measure_effects(plan: Plan, groups: Mapping[str, Group], metric: str, margin: float) -> list[Effect]:
     """The effect of each technique in the plan's order; a positive difference is a gain where more is better."""
     compared = contrasts(plan)
-    differences = differences_of([paired_by_seed(groups[b], groups[a], metric) for a, b in compared.values()])
+    comparisons = compare_pairs([(groups[b], groups[a]) for a, b in compared.values()], metric, margin)
     interactions = differences_of([beyond_the_sum(plan, groups, variant, metric) for variant, _ in compared.values()])
-    adjusted = holm([difference.p_value if difference else None for difference in differences])
-    higher = metric_of(metric).higher_is_better
     return [
         Effect(
             technique=name,
-            difference=difference,
-            p_holm=p_holm,
-            verdict=verdict(difference, p_holm, margin, higher_is_better=higher) if difference else "undecided",
-            time_ratio=median_ratio(groups[a], groups[b], "train_seconds"),
-            latency_ratio=median_ratio(groups[a], groups[b], "latency_ms"),
+            difference=comparison.difference,
+            p_holm=comparison.p_holm,
+            verdict=comparison.verdict,
+            time_ratio=median_ratio(comparison.candidate, comparison.baseline, "train_seconds"),
+            latency_ratio=median_ratio(comparison.candidate, comparison.baseline, "latency_ms"),
             interaction=interaction,
         )
-        for (name, (a, b)), difference, interaction, p_holm in zip(
-            compared.items(), differences, interactions, adjusted, strict=True
-        )
+        for name, comparison, interaction in zip(compared, comparisons, interactions, strict=True)
     ]
 
 
