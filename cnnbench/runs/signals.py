@@ -12,7 +12,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any, NoReturn
+from typing import Any
 
 from cnnbench.errors import Interrupted
 
@@ -27,30 +27,55 @@ Handlers = dict[int, Any]
 def interrupting() -> Iterator[None]:
     """Raises Interrupted in whatever the main thread does when a signal arrives.
 
-    What is raised inside a destructor or a callback of the garbage collector Python drops, and only prints: the signal
-    is then sent again a moment later.
+    Not everywhere can it be raised. In a destructor or a callback of the garbage collector Python drops it, and only
+    prints; in an import, a library's native code may end the process, or take it for its own failure and go on
+    without what it could not import. The signal is then sent again a moment later.
     """
+    outside = imports_around(sys._getframe())
+    is_waiting = False
 
-    def interrupt(number: int, _: FrameType | None) -> NoReturn:
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        if imports_around(frame) > outside:
+            send_again(number)
+            return
         leave_at_the_next()
         raise Interrupted(meaning(number), "stopped")
 
-    def send_again(dropped: "sys.UnraisableHookArgs") -> None:
+    def on_unraisable(dropped: "sys.UnraisableHookArgs") -> None:
         if not isinstance(dropped.exc_value, Interrupted):
             print_dropped(dropped)
             return
         install(dict.fromkeys(before, interrupt))
-        signal_number = dropped.exc_value.signal_number
-        threading.Timer(SECONDS_UNTIL_SENT_AGAIN, os.kill, (os.getpid(), signal_number)).start()
+        send_again(dropped.exc_value.signal_number)
+
+    def send_again(number: int) -> None:
+        nonlocal is_waiting
+        if not is_waiting:
+            is_waiting = True
+            threading.Timer(SECONDS_UNTIL_SENT_AGAIN, send, [number]).start()
+
+    def send(number: int) -> None:
+        nonlocal is_waiting
+        is_waiting = False
+        os.kill(os.getpid(), number)
 
     before, print_dropped = current_handlers(), sys.unraisablehook
     try:
-        sys.unraisablehook = send_again if before else print_dropped
+        sys.unraisablehook = on_unraisable if before else print_dropped
         install(dict.fromkeys(before, interrupt))
         yield
     finally:
         install(before)
         sys.unraisablehook = print_dropped
+
+
+def imports_around(frame: FrameType | None) -> int:
+    """How many imports are under way in the calls that lead to `frame`."""
+    count = 0
+    while frame is not None:
+        count += frame.f_code.co_filename.startswith("<frozen importlib")
+        frame = frame.f_back
+    return count
 
 
 @contextmanager

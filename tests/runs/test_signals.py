@@ -1,3 +1,4 @@
+import importlib
 import signal
 import subprocess
 import sys
@@ -101,6 +102,33 @@ def test_a_signal_that_arrives_in_a_destructor_is_not_lost_nor_printed(capsys):
     with pytest.raises(Interrupted), interrupting():
         work()
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_signal_that_arrives_in_an_import_waits_for_its_end(times, tmp_path, monkeypatch):
+    name = f"interrupted_{times}"
+    (tmp_path / f"{name}.py").write_text("import signal\n" + "signal.raise_signal(2)\n" * times)
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def work():
+        importlib.import_module(name)
+        time.sleep(10)
+
+    with pytest.raises(Interrupted), interrupting():
+        work()
+    assert sys.modules.pop(name)  # its import was not cut short
+
+
+def test_work_that_itself_is_part_of_an_import_is_interrupted_too(tmp_path, monkeypatch):
+    (tmp_path / "experiment.py").write_text(
+        "import signal, time\nfrom cnnbench.runs.signals import interrupting\n"
+        "with interrupting():\n    signal.raise_signal(2)\n    time.sleep(10)"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    started = time.monotonic()
+    with pytest.raises(Interrupted):
+        importlib.import_module("experiment")
+    assert time.monotonic() - started < 9
 
 
 def test_a_signal_is_held_until_the_work_is_done():

@@ -4,7 +4,7 @@
 
 Each try must exit with 130 or 143 and say one line, or have ended before the signal; leave no run "running"; and an
 interrupted training must resume to the weights of an undisturbed one. A process that has not come as far as to listen,
-or is leaving already, may be ended by the signal itself, without a line.
+or is leaving already, may be ended by the signal itself, without a line; before our first line, by Python's traceback.
 """
 
 import json
@@ -138,7 +138,8 @@ def judge(scene: Scene, place: Path, name: str, exit_code: int, err: str) -> tup
     if exit_code == 0:
         return "ended before", "; ".join(lines) or None
     if exit_code == -getattr(signal, name):
-        return "by default", "; ".join(lines) or None
+        is_pythons = lines[-1:] == ["KeyboardInterrupt"] and ", in main" not in err
+        return "by default", None if is_pythons else "; ".join(lines) or None
     if exit_code != EXPECTED[name]:
         return "wrong code", f"exit code {exit_code}; {err}"
     if len(lines) != 1 or not lines[0].startswith("note: stopped"):
