@@ -21,7 +21,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from cnnbench.config.plain_yaml import refuse_odd_yaml
-from cnnbench.config.refusal import foreign_words, hydra_part, is_hydras, raw_tree, refuse_code
+from cnnbench.config.refusal import foreign_words, hydra_part, is_hydras, not_installed, raw_tree, refuse_code
 from cnnbench.config.tables import LIST_GROUPS, conf_folder
 from cnnbench.errors import ConfigError
 
@@ -67,7 +67,8 @@ class Loader(ConfigLoaderImpl):
         self.repository = Files(config_search_path)
 
     def _parse_overrides_and_create_caching_repo(self, config_name: str | None, overrides: list[str]) -> Any:
-        findings = foreign_words(OverridesParser.create().parse_overrides(overrides))
+        parsed = OverridesParser.create().parse_overrides(overrides)
+        findings = foreign_words(parsed) or not_installed(parsed, self.repository.config_exists)
         if findings:
             raise ConfigError(*findings)
         return super()._parse_overrides_and_create_caching_repo(config_name, overrides)

@@ -5,7 +5,7 @@ Hydra reads a file, and the composed tree before anyone uses it.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from hydra.core.override_parser.types import Override
@@ -34,6 +34,13 @@ PLUGINS: dict[str, dict[str, Sequence[str]]] = {
 """What may be chosen as `hydra/launcher=X`, and the `hydra.launcher.KEY` that take a plain value. Not among them: what
 runs commands (`setup`, `python`), is evaluated (joblib's `pre_dispatch`), names files or is a mapping."""
 
+DISTRIBUTIONS = {
+    "joblib": "hydra-joblib-launcher",
+    "submitit_local": "hydra-submitit-launcher",
+    "submitit_slurm": "hydra-submitit-launcher",
+}
+"""What pip installs for the launchers that do not come with Hydra."""
+
 KEYS = ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir", "hydra/launcher", "hydra.launcher.KEY")
 FOLDER_NAME = re.compile(
     r"(?!\.)(?:[\w+.,=-]|\$\{(?:slug:(?:[^{}]|\$\{[\w.:]+\})*|random_hex:|hydra:job\.num)\})+", re.ASCII
@@ -59,6 +66,14 @@ def foreign_words(overrides: Sequence[Override]) -> list[str]:
     chosen = {o.key_or_group.removeprefix("hydra/"): o.value() for o in hydras if "/" in o.key_or_group}
     wrong = [(override.input_line, _what_is_wrong(override, chosen)) for override in hydras]
     return renamed + [f"{text}: {what}" for text, what in wrong if what]
+
+
+def not_installed(overrides: Sequence[Override], is_there: Callable[[str], bool]) -> list[str]:
+    """One line for each launcher chosen that Hydra does not find, `is_there` telling of the path of a config."""
+    chosen = [
+        o for o in overrides if o.key_or_group == "hydra/launcher" and not is_there(f"hydra/launcher/{o.value()}")
+    ]
+    return [f"{o.input_line}: not installed; pip install {DISTRIBUTIONS[str(o.value())]}" for o in chosen]
 
 
 def _renamed(override: Override) -> Iterator[str]:

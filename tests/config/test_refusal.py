@@ -1,7 +1,8 @@
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from cnnbench.config.compose import compose
-from cnnbench.config.refusal import PLUGINS
+from cnnbench.config.refusal import PLUGINS, not_installed
 from cnnbench.errors import ConfigError
 
 
@@ -52,6 +53,14 @@ def test_of_hydras_own_keys_only_listed_ones_can_be_given(override, message):
 def test_of_a_launchers_keys_only_plain_ones_can_be_given(parameter):
     found = findings(["hydra/launcher=submitit_slurm", f"hydra.launcher.{parameter}"])
     assert found[0].startswith(f"hydra.launcher.{parameter}: unknown key of launcher submitit_slurm")
+
+
+@pytest.mark.parametrize("launcher", sorted({*PLUGINS["launcher"]} - {"basic"}))
+def test_a_launcher_that_is_not_installed_is_named_with_what_pip_installs(launcher):
+    chosen = OverridesParser.create().parse_overrides([f"hydra/launcher={launcher}", "epochs=1"])
+    (line,) = not_installed(chosen, lambda path: False)
+    assert line.startswith(f"hydra/launcher={launcher}: not installed; pip install hydra-{launcher.split('_')[0]}")
+    assert not_installed(chosen, [f"hydra/launcher/{launcher}"].__contains__) == []
 
 
 def test_a_text_for_a_launcher_is_one_line():
