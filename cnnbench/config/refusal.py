@@ -70,10 +70,9 @@ def foreign_words(overrides: Sequence[Override]) -> list[str]:
 
 def not_installed(overrides: Sequence[Override], is_there: Callable[[str], bool]) -> list[str]:
     """One line for each launcher chosen that Hydra does not find, `is_there` telling of the path of a config."""
-    chosen = [
-        o for o in overrides if o.key_or_group == "hydra/launcher" and not is_there(f"hydra/launcher/{o.value()}")
-    ]
-    return [f"{o.input_line}: not installed; pip install {DISTRIBUTIONS[str(o.value())]}" for o in chosen]
+    chosen = [override for override in overrides if override.key_or_group == "hydra/launcher"]
+    missing = [override for override in chosen if not is_there(f"hydra/launcher/{override.value()}")]
+    return [f"{o.input_line}: not installed; pip install {DISTRIBUTIONS[str(o.value())]}" for o in missing]
 
 
 def _renamed(override: Override) -> Iterator[str]:

@@ -10,7 +10,7 @@ Three different things are called L2 regularisation; with lambda the number the 
   share of every weight (Loshchilov & Hutter, Decoupled Weight Decay Regularization, 2019).
 
 None touches biases and norm scales: the penalty takes conv and linear weights, weight decay every parameter with
-two or more dimensions; only sgd with `decay_biases` decays the others too.
+two or more dimensions that is no norm's; only sgd with `decay_biases` decays the others too.
 """
 
 import inspect
@@ -135,6 +135,7 @@ def muon_sgd(
 ) -> Optimizer:
     """Muon for the hidden conv and linear weights, SGD with a learning rate of its own for the head and the biases.
 
+    `head_lr` is that of all weights that Muon does not take: a first layer's and those of grouped convolutions too.
     As Jordan trains CIFAR-10 (airbench94_muon, 2024): head and biases lose `decay_per_step` of themselves with each
     gradient, at the highest learning rate; the hidden weights are not decayed. Both momenta are Nesterov's.
     """
@@ -167,10 +168,11 @@ def _divided(groups: list[dict[str, Any]], hidden: set[int]) -> list[dict[str, A
 
 
 def _decay_groups(model: nn.Module, lr: float, weight_decay: float, others_decay: float = 0.0) -> list[dict[str, Any]]:
-    """The trainable parameters: weights (two or more dimensions) in one group, all others in another."""
+    """The trainable parameters: weights (two or more dimensions, no norm's) in one group, all others in another."""
     trainable = [p for p in model.parameters() if p.requires_grad]
-    weights = [p for p in trainable if p.ndim >= 2]
-    others = [p for p in trainable if p.ndim < 2]
+    of_norms = {id(p) for module in model.modules() if isinstance(module, NORMS) for p in module.parameters()}
+    weights = [p for p in trainable if p.ndim >= 2 and id(p) not in of_norms]
+    others = [p for p in trainable if p.ndim < 2 or id(p) in of_norms]
     groups = [
         {"params": weights, "weight_decay": weight_decay, "lr": lr, "initial_lr": lr},
         {"params": others, "weight_decay": others_decay, "lr": lr, "initial_lr": lr},

@@ -75,6 +75,12 @@ def test_only_weights_decay_and_every_group_knows_its_first_learning_rate(name: 
         assert {p.ndim >= 2 for p in group["params"]} == {group["weight_decay"] == 0.5}
 
 
+def test_a_norm_does_not_decay_whatever_its_shape() -> None:
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.LayerNorm([2, 4, 4]))
+    groups = adamw(model, **ADAM, weight_decay=0.1).param_groups
+    assert [p for group in groups if group["weight_decay"] for p in group["params"]] == [model[0].weight]
+
+
 def test_frozen_parameters_are_left_out() -> None:
     model = tiny()
     model[0].requires_grad_(False)
