@@ -1,5 +1,9 @@
 """A set of image files too large for memory: decoded by worker processes while the model trains."""
 
+import atexit
+import functools
+import multiprocessing
+import signal
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -116,6 +120,8 @@ def decode_batches(
         worker_init_fn=_outlive_signals,
         generator=torch.Generator(),  # its own: the default one would draw from the run's random numbers
     )
+    if workers:
+        _kill_workers_at_exit()
     try:
         with held():  # until the workers ignore them
             started = iter(loader)
@@ -150,6 +156,19 @@ class _Batches(Dataset):
 
 def _outlive_signals(_: int) -> None:
     ignore_signals()
+
+
+@functools.cache
+def _kill_workers_at_exit() -> None:
+    """Once for this process, which multiprocessing would else have wait for ever: by signals that they ignore."""
+    atexit.register(_kill_workers)
+
+
+def _kill_workers() -> None:
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # the loader would raise where a worker is killed
+    for child in multiprocessing.active_children():
+        if child.daemon:
+            child.kill()
 
 
 def _unchanged(batch: Any) -> Any:

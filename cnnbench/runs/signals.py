@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-from cnnbench.errors import Interrupted
+from cnnbench.errors import DiskError, Interrupted
 
 NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2")
 STOPPING = tuple(getattr(signal, name) for name in NAMES if hasattr(signal, name))
@@ -29,17 +29,24 @@ def interrupting() -> Iterator[None]:
 
     Not everywhere can it be raised. In a destructor or a callback of the garbage collector Python drops it, and only
     prints; in an import, a library's native code may end the process, or take it for its own failure and go on
-    without what it could not import. The signal is then sent again a moment later.
+    without what it could not import. The signal is then sent again a moment later. What else a library makes of it is
+    Interrupted again where the work ends.
+
+    Raises:
+        Interrupted: a signal came, and the work ended with it or with another failure than that of a disk.
     """
     outside = imports_around(sys._getframe())
     is_waiting = False
+    stop: Interrupted | None = None
 
     def interrupt(number: int, frame: FrameType | None) -> None:
+        nonlocal stop
         if imports_around(frame) > outside:
             send_again(number)
             return
         leave_at_the_next()
-        raise Interrupted(meaning(number), "stopped")
+        stop = Interrupted(meaning(number), "stopped")
+        raise stop
 
     def on_unraisable(dropped: "sys.UnraisableHookArgs") -> None:
         if not isinstance(dropped.exc_value, Interrupted):
@@ -64,7 +71,14 @@ def interrupting() -> Iterator[None]:
         sys.unraisablehook = on_unraisable if before else print_dropped
         install(dict.fromkeys(before, interrupt))
         yield
+    except DiskError:
+        raise
+    except Exception as error:
+        if stop is None:
+            raise
+        raise stop from error
     finally:
+        stop = None  # which holds the frames of all that it ended
         install(before)
         sys.unraisablehook = print_dropped
 

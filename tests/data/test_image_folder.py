@@ -1,8 +1,11 @@
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import time
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,6 +15,7 @@ from cnnbench.data import DATASETS, StreamedImages, split
 from cnnbench.data.images import content_of
 from cnnbench.errors import ConfigError, DataError
 
+ROOT = str(Path(__file__).parents[2])
 module = import_module("cnnbench.data.image_folder")  # the package has a function of this name
 
 
@@ -268,6 +272,21 @@ def test_a_signal_to_the_whole_process_group_leaves_the_workers_at_work(tmp_path
         os.kill(worker.pid, number)
     got += batches
     assert [int(batch[0, 0, 0, 0]) for batch, _ in got] == list(range(0, 20, 2))
+
+
+def test_a_process_that_ends_amid_an_epoch_does_not_wait_for_the_workers(tmp_path):
+    a_folder(tmp_path)
+    script = (
+        "import torch\nfrom cnnbench.data.streaming import decode_batches\n"
+        "paths = [f'cat/{i:03}.png' for i in range(10)]\n"
+        "batches = decode_batches(paths, (3, 5, 6), torch.arange(10).split(1), workers=2)\n"
+        "next(batches)"  # still there at the end, as where a traceback holds it
+    )
+    command = [sys.executable, "-c", script]
+    ended = subprocess.run(
+        command, cwd=tmp_path, env=os.environ | {"PYTHONPATH": ROOT}, capture_output=True, timeout=60
+    )
+    assert (ended.returncode, ended.stderr) == (0, b"")
 
 
 def test_many_images_are_decoded_by_workers_in_the_same_order(tmp_path, monkeypatch):

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from cnnbench.errors import Interrupted
+from cnnbench.errors import DiskError, Interrupted
 from cnnbench.runs.signals import STOPPING, StopSignals, held, interrupting
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = """
 import sys, time
-from cnnbench.errors import Interrupted
+from cnnbench.errors import DiskError, Interrupted
 from cnnbench.runs.signals import StopSignals
 with StopSignals() as signals:
     print("ready", flush=True)
@@ -117,6 +117,18 @@ def test_a_signal_that_arrives_in_an_import_waits_for_its_end(times, tmp_path, m
     with pytest.raises(Interrupted), interrupting():
         work()
     assert sys.modules.pop(name)  # its import was not cut short
+
+
+@pytest.mark.parametrize(("made_of_it", "ends_with"), [(KeyError, Interrupted), (DiskError, DiskError)])
+def test_a_signal_that_a_library_takes_for_a_failure_of_its_own_is_still_one(made_of_it, ends_with):
+    def library():
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        except BaseException:
+            raise made_of_it("x") from None
+
+    with pytest.raises(ends_with), interrupting():
+        library()
 
 
 def test_work_that_itself_is_part_of_an_import_is_interrupted_too(tmp_path, monkeypatch):
