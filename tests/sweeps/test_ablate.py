@@ -76,8 +76,10 @@ def test_later_overrides_win_choices_take_their_settings_along_and_lists_add_up(
 
 @pytest.mark.parametrize(
     "given",
-    itertools.permutations(
-        ["optimizer=sgd", "optimizer.lr=0.3", "regularization=[ema]", "regularization.ema.decay=0.5"]
+    list(
+        itertools.permutations(
+            ["optimizer=sgd", "optimizer.lr=0.3", "regularization=[ema]", "regularization.ema.decay=0.5"]
+        )
     ),
     ids=" ".join,
 )
