@@ -95,7 +95,8 @@ def _is_quickened(model: nn.Module, device: Device, image_shape: tuple[int, ...]
             return model(sample).float()
 
     try:
-        if not _keeps(exact, fold, model, AGREEMENT.get(device.precision, AGREEMENT["fp32"])):
+        share = AGREEMENT.get(device.precision, AGREEMENT["fp32"])
+        if any(_foldable(model)) and not _keeps(exact, fold, model, share):
             return False
         dtype = device.autocast_dtype
         return dtype is None or _keeps(lowered, lambda model: cast(model, dtype), model, CAST_AGREEMENT)
@@ -124,16 +125,20 @@ def fold(model: nn.Module) -> None:
     image and stay, and so does what is not known to be called once and in its order: layers that stand in several
     places, subclasses, what has hooks.
     """
+    for parent, before, after in list(_foldable(model)):
+        setattr(parent, before, fuse_conv_bn_eval(getattr(parent, before), getattr(parent, after)))
+        setattr(parent, after, nn.Identity())
+
+
+def _foldable(model: nn.Module) -> Iterator[tuple[nn.Sequential, str, str]]:
+    """Where each convolution and the batch norm after it stand: their parent and their names in it."""
     places = Counter(id(module) for _, module in model.named_modules(remove_duplicate=False))
-    for parent in list(model.modules()):
+    for parent in model.modules():
         if isinstance(parent, nn.Sequential) and type(parent).forward is nn.Sequential.forward:
-            for before, conv, after, norm in list(_foldable(parent, places)):
-                setattr(parent, before, fuse_conv_bn_eval(conv, norm))
-                setattr(parent, after, nn.Identity())
+            yield from ((parent, before, after) for before, after in _foldable_in(parent, places))
 
 
-def _foldable(parent: nn.Sequential, places: Mapping[int, int]) -> Iterator[tuple[str, nn.Conv2d, str, nn.BatchNorm2d]]:
-    """Each convolution with the batch norm after it, and their names."""
+def _foldable_in(parent: nn.Sequential, places: Mapping[int, int]) -> Iterator[tuple[str, str]]:
     children = {name: child for name, child in parent._modules.items() if child and type(child) is not nn.Identity}
     order = list(children)
     unpooled = [name for name in order if not (isinstance(children[name], nn.MaxPool2d) and _is_plain(children[name]))]
@@ -146,7 +151,7 @@ def _foldable(parent: nn.Sequential, places: Mapping[int, int]) -> Iterator[tupl
         is_pooled = order.index(after) - order.index(before) > 1
         if is_pooled and norm.weight is not None and bool((norm.weight < 0).any()):
             continue  # the largest value of a window would become the smallest
-        yield before, conv, after, norm
+        yield before, after
 
 
 def _is_plain(module: nn.Module) -> bool:
