@@ -137,9 +137,10 @@ def judge(scene: Scene, place: Path, name: str, exit_code: int, err: str) -> tup
         return "running", f"exit code {exit_code}, a run is said to be running; {err}"
     if exit_code == 0:
         return "ended before", "; ".join(lines) or None
+    if lines[-1:] == ["KeyboardInterrupt"] and ", in main" not in err:  # Python's, before our first line
+        return "by default", None
     if exit_code == -getattr(signal, name):
-        is_pythons = lines[-1:] == ["KeyboardInterrupt"] and ", in main" not in err
-        return "by default", None if is_pythons else "; ".join(lines) or None
+        return "by default", "; ".join(lines) or None
     if exit_code != EXPECTED[name]:
         return "wrong code", f"exit code {exit_code}; {err}"
     if len(lines) != 1 or not lines[0].startswith("note: stopped"):
