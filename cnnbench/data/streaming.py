@@ -117,6 +117,7 @@ def decode_batches(
         num_workers=workers,
         collate_fn=_unchanged,
         timeout=TIMEOUT_SECONDS if workers else 0,
+        multiprocessing_context=_start_method() if workers else None,
         worker_init_fn=_outlive_signals,
         generator=torch.Generator(),  # its own: the default one would draw from the run's random numbers
     )
@@ -156,6 +157,12 @@ class _Batches(Dataset):
 
 def _outlive_signals(_: int) -> None:
     ignore_signals()
+
+
+def _start_method() -> str:
+    """How this process starts workers; in a process that joblib has started, where it is joblib's own, the system's."""
+    method, known = multiprocessing.get_start_method(), multiprocessing.get_all_start_methods()
+    return method if method in known else known[0]
 
 
 @functools.cache

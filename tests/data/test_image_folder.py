@@ -289,6 +289,13 @@ def test_a_process_that_ends_amid_an_epoch_does_not_wait_for_the_workers(tmp_pat
     assert (ended.returncode, ended.stderr) == (0, b"")
 
 
+def test_workers_start_in_a_process_whose_own_way_of_starting_some_is_not_pythons(tmp_path, monkeypatch):
+    images = source(a_folder(tmp_path), resident="never", workers=2, test_fraction=0).read("train")
+    monkeypatch.setattr(multiprocessing, "get_start_method", lambda: "loky")  # as in joblib's processes
+    monkeypatch.setattr(multiprocessing.context.Process, "_Popen", None)  # how that would start them
+    assert len(list(images.batches(torch.arange(20), 4))) == 5
+
+
 def test_many_images_are_decoded_by_workers_in_the_same_order(tmp_path, monkeypatch):
     a_folder(tmp_path)
     alone = source(tmp_path).read("train")
