@@ -16,7 +16,7 @@ from cnnbench.runs.signals import STOPPING, StopSignals, held, interrupting
 ROOT = Path(__file__).parents[2]
 SCRIPT = """
 import sys, time
-from cnnbench.errors import DiskError, Interrupted
+from cnnbench.errors import Interrupted
 from cnnbench.runs.signals import StopSignals
 with StopSignals() as signals:
     print("ready", flush=True)
