@@ -11,8 +11,10 @@ from typing import Annotated, Any, Literal, NamedTuple, get_args
 import torch
 from torch import Tensor, nn
 
+from cnnbench.arithmetic import computes_in, core_gflops, is_faster
 from cnnbench.config.settings import Range
 from cnnbench.errors import OutOfMemoryError, UnavailableError
+from cnnbench.machine import cpu_name
 
 Threads = Annotated[int, Range(at_least=1, at_most=1024)]  # of more the system may refuse to start some, or hang
 Precision = Literal["fp32", "tf32", "bf16", "fp16"]
@@ -136,7 +138,7 @@ def auto(
     """The GPU if there is one, else the CPU. What is `auto` follows a rule here, which a run then puts to the test."""
     kind = "cuda" if torch.cuda.is_available() else "mps" if torch.mps.is_available() else "cpu"
     if precision == "auto":
-        precision = "bf16" if computes_in("bf16", kind) else "fp16" if kind == "cuda" else "fp32"
+        precision = "bf16" if is_faster("bf16", kind) else "fp16" if kind == "cuda" else "fp32"
     if memory_format == "auto":
         memory_format = "contiguous" if kind == "mps" else "channels_last"
     compiled = False if compile == "auto" else compile
@@ -162,31 +164,24 @@ def mps(*, precision: Precision, memory_format: MemoryFormat, compile: Compile, 
     return make_device("mps", precision, memory_format, compile, threads)
 
 
-def computes_in(precision: str, kind: str) -> bool:
-    """Whether the hardware has arithmetic in this precision (bf16 on a CPU: AVX512-BF16 or AMX), not an emulation."""
-    if precision == "fp32":
-        return True
-    if kind == "cpu":
-        capabilities = torch.cpu.get_capabilities()
-        return precision == "bf16" and bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
-    if kind == "cuda" and precision == "bf16":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    if kind == "cuda" and precision == "tf32":
-        return torch.cuda.get_device_capability() >= (8, 0)
-    return precision == "fp16"
-
-
 def describe_compute() -> dict[str, Any]:
-    """torch, its threads, the processor's instruction sets, and the GPU."""
+    """torch, its threads, the processor's instruction sets and what a core computes, and the GPU."""
     capabilities = torch.cpu.get_capabilities()
     return {
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
         "instruction_sets": [name for name in INSTRUCTION_SETS if capabilities.get(name)],
-        "bf16_in_hardware": computes_in("bf16", "cpu"),
+        "core_gflops": core_gflops(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "mps": torch.mps.is_available(),
     }
+
+
+def describe_processor(device: torch.device) -> str:
+    """What two processors of one name differ in is in it too: `AMD EPYC, fast bf16`; of a GPU its name."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{cpu_name()}, {'fast' if is_faster('bf16', 'cpu') else 'no fast'} bf16"
 
 
 def make_device(

@@ -27,7 +27,7 @@ from cnnbench.data import Source, Splits
 from cnnbench.data.batches import Normalize
 from cnnbench.data.find import find_data, read_splits
 from cnnbench.data.images import content_of
-from cnnbench.device import Device, out_of_memory_named
+from cnnbench.device import Device, describe_processor, out_of_memory_named
 from cnnbench.disk import require_room
 from cnnbench.errors import DataError
 from cnnbench.inference import evaluate
@@ -134,9 +134,10 @@ def facts(config: RunConfig, source: Source, description: Description) -> dict[s
 
 def choose_device(run: RunFolder, config: RunConfig, splits: Splits, model: nn.Module, load: LoadMeter) -> Device:
     """The device and its policy: what the config says, and for what it leaves open what the advisor finds."""
-    device, advice = advise(config, splits, model, configured_device(config), load.busy_cores())
+    device, advice = advise(config, splits, model, configured_device(config), load.load())
     run.write_environment(environment(device) | ({"advice": advice} if advice else {}))
-    run.update_summary(device=device.torch_device.type, **device.policy())
+    processor = describe_processor(device.torch_device)
+    run.update_summary(device=device.torch_device.type, processor=processor, **device.policy())
     say(f"\npolicy  {policy_line(device)}{'; ' + advice_line(advice) if advice else ''}")
     say("* marks the best epoch so far")
     return device

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -72,8 +73,23 @@ def _git_state() -> tuple[str | None, bool | None]:
 
 STAT = Path("/proc/stat")
 IDLE_COLUMNS = (3, 4)  # idle, iowait: proc(5)
+STEAL_COLUMN = 7
 GUEST_COLUMNS = (8, 9)  # counted in user and nice already
 SHORTEST_SECONDS = 0.1  # the counters advance in hundredths of a second
+
+
+@dataclass(frozen=True)
+class Load:
+    """What else happens on the cores that this process may use.
+
+    Attributes:
+        busy_cores: how many of them other processes of this machine keep busy.
+        stolen: the share of their time, in [0, 1], that the hypervisor gives to other machines; of this, fewer threads
+            lose no less.
+    """
+
+    busy_cores: float
+    stolen: float = 0.0
 
 
 class LoadMeter:
@@ -83,32 +99,34 @@ class LoadMeter:
         self._start = time.monotonic()
         self._others = _others_seconds()
 
-    def busy_cores(self) -> float:
-        """How many cores others have kept busy since then; waits until a tenth of a second has passed.
+    def load(self) -> Load:
+        """The load since then; waits until a tenth of a second has passed.
 
         Where the system does not count by core, its load average of the last minute.
         """
         if self._others is None:
-            return os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+            return Load(os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0)
         time.sleep(max(0.0, self._start + SHORTEST_SECONDS - time.monotonic()))
         now, elapsed = _others_seconds(), time.monotonic() - self._start
         assert now is not None
-        return max(0.0, (now - self._others) / elapsed)
+        busy, stolen = (max(0.0, (after - before) / elapsed) for before, after in zip(self._others, now, strict=True))
+        return Load(busy, min(stolen / available_cores(), 1.0))
 
 
-def _others_seconds() -> float | None:
-    """Processor time so far of all others on this process's cores; None where the system does not tell."""
+def _others_seconds() -> tuple[float, float] | None:
+    """Seconds so far that others used of this process's cores, and that were stolen; None where nothing tells them."""
     if not STAT.exists() or not hasattr(os, "sched_getaffinity"):
         return None
     ours = {f"cpu{core}" for core in os.sched_getaffinity(0)}
-    busy = 0
+    busy = stolen = 0
     for line in STAT.read_text().splitlines():
         name, *columns = line.split()
         if name in ours:
-            idle = (*IDLE_COLUMNS, *GUEST_COLUMNS)
-            busy += sum(int(ticks) for column, ticks in enumerate(columns) if column not in idle)
-    own = os.times()
-    return busy / os.sysconf("SC_CLK_TCK") - own.user - own.system
+            ticks = dict(enumerate(map(int, columns)))
+            stolen += ticks.pop(STEAL_COLUMN, 0)
+            busy += sum(count for column, count in ticks.items() if column not in (*IDLE_COLUMNS, *GUEST_COLUMNS))
+    own, second = os.times(), os.sysconf("SC_CLK_TCK")
+    return busy / second - own.user - own.system, stolen / second
 
 
 def available_memory() -> int:

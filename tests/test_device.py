@@ -8,8 +8,9 @@ from torch import nn
 from torch.testing import assert_close
 from torch.utils._pytree import tree_leaves
 
+from cnnbench import arithmetic
 from cnnbench.config.settings import build
-from cnnbench.device import DEVICES, TORCH_THREADS, Device, auto, computes_in, cpu, make_device
+from cnnbench.device import DEVICES, TORCH_THREADS, Device, auto, cpu, make_device
 from cnnbench.errors import UnavailableError
 from cnnbench.techniques.optimizers import OPTIMIZERS
 from cnnbench.techniques.regularizers import SAM
@@ -186,18 +187,14 @@ def test_tf32_on_a_cpu_is_refused_not_replaced():
     assert caught.value.exit_code == 69
 
 
-@pytest.mark.parametrize(
-    ("capabilities", "precision"),
-    [({"avx512_bf16": True}, "bf16"), ({"amx_bf16": True}, "bf16"), ({"avx512_bf16": False}, "fp32"), ({}, "fp32")],
-)
-def test_auto_takes_bf16_only_where_the_cpu_computes_in_it(monkeypatch, capabilities, precision):
+@pytest.mark.parametrize(("rate", "precision"), [(2.0, "bf16"), (1.0, "fp32"), (0.1, "fp32")])
+def test_auto_takes_bf16_only_where_the_cpu_computes_faster_in_it(monkeypatch, rate, precision):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.mps, "is_available", lambda: False)
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+    monkeypatch.setattr(arithmetic, "core_rate", lambda numbers: {"fp32": 1.0, "bf16": rate}[numbers])
+    monkeypatch.setattr(arithmetic, "trains_in", lambda precision: True)
     device = auto(precision="auto", memory_format="auto", compile=False, threads=1)
     assert (device.torch_device.type, device.precision, device.memory_format) == ("cpu", precision, "channels_last")
-    assert computes_in("bf16", "cpu") == (precision == "bf16")
-    assert not computes_in("bf16", "mps")
 
 
 def test_auto_keeps_what_is_asked_for():

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from cnnbench.machine import STAT, LoadMeter, describe_environment
+from cnnbench.machine import STAT, Load, LoadMeter, describe_environment
 
 needs_linux = pytest.mark.skipif(not STAT.exists(), reason="no /proc/stat")
 
@@ -16,7 +16,7 @@ def test_our_own_work_is_not_load(monkeypatch):
     end = time.monotonic() + 0.5
     while time.monotonic() < end:
         pass
-    assert meter.busy_cores() <= len(os.sched_getaffinity(0)) - 0.5  # one core was ours
+    assert meter.load().busy_cores <= len(os.sched_getaffinity(0)) - 0.5  # one core was ours
 
 
 @needs_linux
@@ -25,16 +25,31 @@ def test_a_spinning_process_is_load():
     try:
         meter = LoadMeter()
         time.sleep(1)
-        assert meter.busy_cores() > 0.3  # it shares the cores with whatever else runs
+        assert meter.load().busy_cores > 0.3  # it shares the cores with whatever else runs
     finally:
         spinner.kill()
         spinner.wait()
 
 
+@needs_linux
+def test_stolen_time_is_no_busy_core(monkeypatch, tmp_path):
+    core, second = min(os.sched_getaffinity(0)), os.sysconf("SC_CLK_TCK")
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {core})
+    counted = tmp_path / "stat"
+    monkeypatch.setattr("cnnbench.machine.STAT", counted)
+    counted.write_text(f"cpu{core} 500 0 0 1000 0 0 0 0 0 0\ncpu999 0 0 0 0 0 0 0 0 0 0\n")
+    meter = LoadMeter()
+    time.sleep(0.2)
+    counted.write_text(f"cpu{core} 500 0 0 1000 0 0 0 {second} 0 0\ncpu999 0 0 0 0 0 0 0 0 0 0\n")
+    load = meter.load()
+    assert load.busy_cores == 0
+    assert load.stolen == 1
+
+
 def test_where_the_system_does_not_count_the_load_average_serves(monkeypatch, tmp_path):
     monkeypatch.setattr("cnnbench.machine.STAT", tmp_path / "none")
     monkeypatch.setattr(os, "getloadavg", lambda: (1.5, 0.0, 0.0))
-    assert LoadMeter().busy_cores() == 1.5
+    assert LoadMeter().load() == Load(1.5)
 
 
 def test_a_run_that_is_killed_leaves_no_lock_in_the_repository_it_asks(monkeypatch):

@@ -5,17 +5,22 @@ from collections.abc import Sequence
 
 from cnnbench.analysis.groups import Group, Run
 
-ALWAYS, WHERE_DIFFERENT = ("device", "precision"), ("threads", "torch")
+ALWAYS, WHERE_DIFFERENT = ("device", "precision"), ("threads", "torch", "processor")
 
 
-def policies_of(group: Group) -> dict[str, int]:
+def policies_of(group: Group, named: Sequence[str] = ()) -> dict[str, int]:
     """By policy, as `cuda bf16`, how many of the runs have it, the most frequent first.
 
-    Threads and the version of torch stand in it where the runs differ in them.
+    Threads, the version of torch and the processor stand in it where the runs differ in them, or where they are `named`.
     """
-    differing = [key for key in WHERE_DIFFERENT if len({str(run.summary.get(key)) for run in group.runs}) > 1]
+    differing = [key for key in WHERE_DIFFERENT if key in named or len(values_of(key, [group])) > 1]
     counts = Counter(policy_of(run, (*ALWAYS, *differing)) for run in group.runs)
     return dict(counts.most_common())
+
+
+def values_of(key: str, groups: Sequence[Group]) -> set[str]:
+    """What the runs of the groups have under the key of their summaries."""
+    return {str(run.summary.get(key)) for group in groups for run in group.runs}
 
 
 def policy_of(run: Run, keys: Sequence[str]) -> str:
@@ -30,7 +35,8 @@ def mixed_policies(groups: Sequence[Group]) -> list[str]:
 
     Where each group has one, but not all the same, one line says so.
     """
-    found = {group.label: policies_of(group) for group in groups}
+    named = ["processor"] if len(values_of("processor", groups) - {"None"}) > 1 else []
+    found = {group.label: policies_of(group, named) for group in groups}
     lines = [f"{label}: {spell_counts(policies)}" for label, policies in found.items() if len(policies) > 1]
     distinct = {next(iter(policies)) for policies in found.values()}
     if not lines and len(distinct) > 1:

@@ -50,7 +50,7 @@ SUMMARY_KEYS = (
     "epochs", "steps", "best_epoch", "best_val_accuracy", "test_accuracy", "test_top5_accuracy", "test_loss",
     "test_reads", "objective", "train_seconds", "total_seconds", "images_per_second", "parameters",
     "nonzero_parameters", "macs", "model_bytes", "peak_memory_bytes", "weights_sha256", "device", "precision",
-    "memory_format", "compile", "threads", "target", "time_to_target",
+    "memory_format", "compile", "threads", "processor", "target", "time_to_target",
     "selected_epoch", "train_accuracy", "train_val_gap", "latency_ms", "files",
     "version", "torch", "image_shape", "data_fingerprints",
 )  # fmt: skip

@@ -1,74 +1,149 @@
 """`device=auto`: the fastest policy whose loss agrees, by timing a few real steps; or by rule where there is no time.
 
-The budget is 5 % of the planned run, at most 10 s. Only `torch.compile` may take longer to try, where what it takes
-is still below 5 % of the run; it is chosen where the remaining steps pay for it.
+The number of threads is timed first, for it is worth most, then precision and memory format, then compilation. The
+budget is 5 % of the planned run, at most 10 s. Only `torch.compile` may take longer to try, where what it takes is
+still below 5 % of the run; it is chosen where the remaining steps pay for it.
+
+An answer is kept for runs alike under the same load. When it is used again a rival is timed against it first.
 """
 
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
+from cnnbench.arithmetic import computes_in
 from cnnbench.config.run_config import RunConfig
 from cnnbench.data import Splits
-from cnnbench.device import TORCH_THREADS, Device, computes_in, make_device
+from cnnbench.device import TORCH_THREADS, Device, describe_processor, make_device
 from cnnbench.disk import data_root, make_folder, write_atomically
 from cnnbench.errors import DiskError
-from cnnbench.machine import cpu_name
+from cnnbench.machine import Load, cpu_name
 from cnnbench.speed.trials import Contest, Trial
 
 MOST_SECONDS, SHARE = 10.0, 0.05
+CHECK_SECONDS, CHECK_SHARE = 1.0, 0.02  # of what a check of a kept answer may take
 STEPS_TO_ENTER = 4  # in steps of the first policy: what a further one costs with its slower first step
 TIE = 0.97  # to be preferred to one before it, a policy has to be 3 % faster
 AGREEMENT = 0.05  # relative difference of the first loss from that in fp32
 COMPILE_SECONDS = 60.0  # a guess before it is measured; 16 to 45 s were seen
 IRRELEVANT = ("seed", "epochs", "data", "select", "target", "checkpoint")  # to the time of a step
 
+Advice = dict[str, Any]
+
 
 def advise(
-    config: RunConfig, splits: Splits, model: nn.Module, device: Device, busy_cores: float
-) -> tuple[Device, dict[str, Any] | None]:
+    config: RunConfig, splits: Splits, model: nn.Module, device: Device, load: Load
+) -> tuple[Device, Advice | None]:
     """The device to train on, and for environment.json how it was chosen.
 
-    `device` is the one the rule gives; it comes back, with None, where the config leaves nothing open. `busy_cores` is
-    how many cores others keep busy now: threads that wait for a busy core make all others wait.
+    `device` is the one the rule gives; it comes back, with None, where the config leaves nothing open. `load` is what
+    others do to this machine now: threads that wait for a busy core make all others wait.
     """
     settings = open_settings(config)
     if not settings:
         return device, None
     if "threads" in settings:
-        device = with_policy(device, threads=free_threads(busy_cores))
-    batches = max(len(splits.train) // config.batch_size, 1)
-    file = cache_file(config, splits, model, device)
-    known = read_advice(file, config.epochs * batches)
-    if known is not None:
-        return with_policy(device, **{key: known["chosen"][key] for key in settings}), known | {"cached": True}
+        device = with_policy(device, threads=free_threads(load))
+    steps = config.epochs * max(len(splits.train) // config.batch_size, 1)
+    file = cache_file(config, splits, model, device, load)
+    known = read_advice(file, settings, steps)
     with torch.random.fork_rng():
-        advice = hold_contest(Contest(config, splits, model), device, settings, config.epochs * batches)
-    advice["busy_cores"] = round(busy_cores, 2)
+        contest = Contest(config, splits, model)
+        checked = check(contest, device, known, steps) if known else None
+        if known and (checked is None or checked["holds"]):
+            return with_policy(device, **known["chosen"]), known | {"cached": True, "check": checked}
+        advice = hold_contest(contest, device, settings, steps)
+    advice |= {"busy_cores": round(load.busy_cores, 2), "stolen": round(load.stolen, 2), "measured": now().isoformat()}
     with suppress(DiskError):  # the next run measures again
         make_folder(file.parent)
         write_atomically(file, json.dumps(advice, indent=2).encode())
-    return with_policy(device, **advice["chosen"]), advice | {"cached": False}
+    return with_policy(device, **advice["chosen"]), advice | {"cached": False, "check": checked}
 
 
-def advice_line(advice: Mapping[str, Any]) -> str:
+def check(contest: Contest, device: Device, known: Advice, steps: int) -> dict[str, Any] | None:
+    """Times a kept answer against its rival, both without compiling; None where the run is too short for that.
+
+    The rival is the fastest of those it was measured against with another number of threads, which is what a changed
+    machine makes wrong; else the fastest at all.
+    """
+    rival = rival_of(known)
+    budget = min(CHECK_SECONDS, CHECK_SHARE * known["planned_seconds"] / known["planned_steps"] * steps)
+    if rival is None or 2 * STEPS_TO_ENTER * step_seconds_of(known, known["chosen"]) > budget:
+        return None
+    ours, theirs = (
+        contest.enter(with_policy(device, **policy | {"compile": False})) for policy in (known["chosen"], rival)
+    )
+    contest.race([ours, theirs], budget)
+    return {
+        "rival": theirs.device.policy(),
+        "holds": best([ours, theirs]) is ours,
+        "chosen_seconds": ours.report()["step_seconds"],
+        "rival_seconds": theirs.report()["step_seconds"],
+        "spent_seconds": contest.spent(),
+    }
+
+
+def rival_of(advice: Advice) -> dict[str, Any] | None:
+    """The policy that is likeliest to be better than the chosen one by now; None where only one was measured."""
+    chosen = advice["chosen"]
+    timed = [t for t in advice["trials"] if t["step_seconds"] is not None and not t["compile"]]
+    others = [{key: t[key] for key in chosen} for t in sorted(timed, key=lambda t: t["step_seconds"])]
+    others = [policy for policy in others if policy | {"compile": chosen["compile"]} != chosen]
+    return next((policy for policy in others if policy["threads"] != chosen["threads"]), next(iter(others), None))
+
+
+def step_seconds_of(advice: Advice, policy: Mapping[str, Any]) -> float:
+    """What a step took under a policy that was timed; infinite where it was not."""
+    found = (t["step_seconds"] for t in advice["trials"] if all(t[key] == policy[key] for key in policy))
+    return next(found, None) or float("inf")
+
+
+def advice_line(advice: Advice) -> str:
     """In words: what was chosen among how many, how much it gains on fp32, and what finding out took."""
     timed = [trial for trial in advice["trials"] if trial["step_seconds"] is not None]
+    checked = advice["check"]
     if advice["cached"]:
-        return "chosen by an earlier measurement"
+        age = f"chosen by a measurement {age_in_words(age_of(advice))} ago"
+        return f"{age}, still faster than {difference(checked['rival'], advice['chosen'])}" if checked else age
     if len(timed) < 2:
         return "chosen by rule: the run is too short to measure"
-    seconds = {(t["precision"], t["memory_format"], t["compile"], t["threads"]): t["step_seconds"] for t in timed}
-    ours = seconds[tuple(advice["chosen"].values())]
+    ours = step_seconds_of(advice, advice["chosen"])
     plain = [t["step_seconds"] for t in timed if t["precision"] == "fp32" and not t["compile"]]
     gain = f", {max(plain) / ours:.1f}x fp32" if plain and advice["chosen"]["precision"] != "fp32" else ""
-    return f"fastest of {len(timed)} timed in {advice['spent_seconds']:.1f} s{gain}"
+    mended = "; an earlier answer no longer held" if checked else ""
+    return f"fastest of {len(timed)} timed in {advice['spent_seconds']:.1f} s{gain}{mended}"
+
+
+def difference(policy: Mapping[str, Any], other: Mapping[str, Any]) -> str:
+    """What tells a policy from another: `fp32, 1 thread`."""
+    words = {"threads": f"{policy['threads']} thread{'s' if policy['threads'] > 1 else ''}"}
+    return ", ".join(words.get(key, str(policy[key])) for key in policy if policy[key] != other[key])
+
+
+def now() -> datetime:
+    """To the second."""
+    return datetime.now(UTC).replace(microsecond=0)
+
+
+def age_of(advice: Advice) -> float:
+    """Seconds since it was measured."""
+    return (now() - datetime.fromisoformat(advice["measured"])).total_seconds()
+
+
+def age_in_words(seconds: float) -> str:
+    """`5 seconds`, `3 hours`, `12 days`."""
+    for unit, size in (("day", 86400), ("hour", 3600), ("minute", 60)):
+        if seconds >= size:
+            count = int(seconds // size)
+            return f"{count} {unit}{'s' if count > 1 else ''}"
+    return f"{max(int(seconds), 0)} seconds"
 
 
 def open_settings(config: RunConfig) -> list[str]:
@@ -76,15 +151,16 @@ def open_settings(config: RunConfig) -> list[str]:
     return [key for key, value in config.device.items() if value == "auto" and key != "name"]
 
 
-def hold_contest(contest: Contest, device: Device, settings: Sequence[str], steps: int) -> dict[str, Any]:
+def hold_contest(contest: Contest, device: Device, settings: Sequence[str], steps: int) -> Advice:
     """Times `device` and what else the open settings allow; `chosen` is the policy for a run of `steps` steps."""
     first = contest.enter(device)
     if first.problem is not None:  # the training will meet it, and say it better
-        return {"chosen": device.policy(), "budget_seconds": 0.0, "planned_seconds": 0.0, "trials": [first.report()]}
+        nothing = dict.fromkeys(("budget_seconds", "spent_seconds", "planned_seconds"), 0.0)
+        return {"chosen": device.policy(), "planned_steps": steps, "trials": [first.report()]} | nothing
     planned = steps * first.step_seconds
     budget = min(MOST_SECONDS, SHARE * planned)
     trials = [first]
-    for stage in (numeric_alternatives, thread_alternatives):
+    for stage in (thread_alternatives, numeric_alternatives):
         base = best(trials)
         rivals = [base]
         for other in stage(base.device, settings):
@@ -102,6 +178,7 @@ def hold_contest(contest: Contest, device: Device, settings: Sequence[str], step
         "budget_seconds": budget,
         "spent_seconds": contest.spent(),
         "planned_seconds": planned,
+        "planned_steps": steps,
         "trials": [trial.report() for trial in trials],
     }
 
@@ -167,29 +244,30 @@ def with_policy(device: Device, **changes: Any) -> Device:
     return make_device(device.torch_device.type, **device.policy() | changes)
 
 
-def free_threads(busy_cores: float) -> int:
-    """One thread for each core that others leave free, at least one."""
-    return max(1, TORCH_THREADS - round(busy_cores))
+def free_threads(load: Load) -> int:
+    """One thread for each core that others leave free, at least one. Of stolen time fewer threads get no more."""
+    return max(1, TORCH_THREADS - round(load.busy_cores))
 
 
-def cache_file(config: RunConfig, splits: Splits, model: nn.Module, device: Device) -> Path:
-    """Where the advice for such runs on this machine is kept: all that decides the time of a step is in its name."""
+def cache_file(config: RunConfig, splits: Splits, model: nn.Module, device: Device, load: Load) -> Path:
+    """Where the advice for such runs on this machine under this load is kept: all that decides the time of a step is in
+    its name."""
     settings = {key: value for key, value in config.as_dict().items() if key not in IRRELEVANT}
     sizes = [list(parameter.shape) for parameter in model.parameters()]  # a network given from Python has no config
-    machine = [cpu_name(), TORCH_THREADS, torch.__version__, device.policy()]
-    if device.torch_device.type == "cuda":
-        machine.append(torch.cuda.get_device_name(device.torch_device))
-    key = json.dumps([settings, sizes, list(splits.image_shape), splits.num_classes, machine], sort_keys=True)
+    machine = [describe_processor(device.torch_device), cpu_name(), TORCH_THREADS, torch.__version__]
+    others = [round(load.busy_cores), round(4 * load.stolen)]
+    key = json.dumps([settings, sizes, list(splits.image_shape), splits.num_classes, machine, others], sort_keys=True)
     return data_root(None) / "advice" / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.json"
 
 
-def read_advice(file: Path, steps: int) -> dict[str, Any] | None:
+def read_advice(file: Path, settings: Sequence[str], steps: int) -> Advice | None:
     """Advice given before, unless a run this long can afford to look much better."""
     try:
         advice = json.loads(file.read_text(encoding="utf-8"))
-        planned = steps * next(t["step_seconds"] for t in advice["trials"] if t["step_seconds"] is not None)
+        planned = steps * advice["planned_seconds"] / advice["planned_steps"]
         affordable = min(MOST_SECONDS, SHARE * planned) > 2 * advice["budget_seconds"]
         compilable = SHARE * planned > COMPILE_SECONDS > SHARE * advice["planned_seconds"]
-        return None if affordable or compilable else advice
-    except (OSError, ValueError, KeyError, TypeError, StopIteration):
+        whole = advice["chosen"].keys() >= set(settings) and age_of(advice) >= 0 and rival_of(advice) is not advice
+        return advice if whole and not affordable and not compilable else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, ZeroDivisionError):
         return None

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from cnnbench.arithmetic import computes_in
 from cnnbench.assemble import configured_device, rehearse
 from cnnbench.config.composition import first_line
 from cnnbench.config.run_config import RunConfig
@@ -17,7 +18,6 @@ from cnnbench.device import (
     Compile,
     Device,
     Policy,
-    Precision,
     candidate_policies,
     describe_compute,
     is_out_of_memory,
@@ -26,7 +26,7 @@ from cnnbench.device import (
 from cnnbench.errors import CnnbenchError, ConfigError, DataError
 from cnnbench.machine import describe_machine
 from cnnbench.models.describe import Description
-from cnnbench.speed.peak import is_emulated, measure_peaks
+from cnnbench.speed.peak import Peaks, measure_peaks
 from cnnbench.speed.stopwatch import take_turns
 from cnnbench.speed.timed import EVALUATION, LATENCY_BATCHES, TimedConfig
 
@@ -35,7 +35,7 @@ SAMPLES, SAMPLE_SECONDS = 10, 4.0
 BUSY = 0.5
 
 Times = dict[str, dict[str, list[float]]]  # by what is timed, then by policy
-Peaks = dict[str, dict[Precision, float]]  # FLOP/s by device and precision
+Roofs = dict[str, Peaks]  # by device
 Row = dict[str, Any]
 
 
@@ -93,7 +93,7 @@ def measure(jobs: Sequence[Job], rounds: int) -> dict[str, Any]:
     measured: list[tuple[Job, Row]] = []
     for number, job in enumerate(jobs, start=1):
         note(f"measuring {number} of {len(jobs)}: {' '.join(job.overrides) or job.config.model['name']}")
-        measured += [(job, row) for row in measure_job(job, peaks, rounds)]
+        measured += [(job, row) for row in measure_job(job, rounds)]
     for kind, rates in _peaks(kinds).items():  # again: a neighbour may have been busy the first time
         peaks[kind] |= {precision: max(rate, peaks[kind].get(precision, 0)) for precision, rate in rates.items()}
     return {
@@ -104,7 +104,7 @@ def measure(jobs: Sequence[Job], rounds: int) -> dict[str, Any]:
     }
 
 
-def utilisation(job: Job, row: Row, peaks: Peaks) -> Row:
+def utilisation(job: Job, row: Row, peaks: Roofs) -> Row:
     """The share of the peak in the row's precision that its training and its inference reach; null without either."""
     peak = peaks[row["device"]].get(row["precision"])
     flops = {"training": row["training_flops"], "inference": 2 * job.description.macs}
@@ -112,18 +112,19 @@ def utilisation(job: Job, row: Row, peaks: Peaks) -> Row:
     return {f"{what}_utilisation": rate * flops[what] / peak if rate and peak else None for what, rate in rates.items()}
 
 
-def _peaks(kinds: Sequence[str]) -> Peaks:
-    return {kind: measure_peaks(kind, [policy.precision for policy in candidate_policies(kind)]) for kind in kinds}
+def _peaks(kinds: Sequence[str]) -> Roofs:
+    numbers = {kind: [policy.precision for policy in candidate_policies(kind)] for kind in kinds}
+    return {kind: measure_peaks(kind, [*precisions, "int8"]) for kind, precisions in numbers.items()}
 
 
-def measure_job(job: Job, peaks: Peaks, rounds: int) -> list[Row]:
+def measure_job(job: Job, rounds: int) -> list[Row]:
     """A row for each policy of the job; its numbers are null where `problem` says why there are none."""
     rows: dict[str, Row] = {}
     contenders: dict[str, TimedConfig] = {}
     for policy, compile in variants(job.config.device, job.device):
         name = f"{policy} {compile}"
         rows[name] = empty_row(job, policy, compile)
-        contender, rows[name]["problem"] = enter(job, policy, compile, peaks)
+        contender, rows[name]["problem"] = enter(job, policy, compile)
         if contender:
             contenders[name] = contender
     try:
@@ -149,14 +150,15 @@ def variants(node: Mapping[str, Any], device: Device) -> list[tuple[Policy, Comp
     return [(policy, compile) for policy in wanted for compile in dict.fromkeys((False, device.compile))]
 
 
-def enter(job: Job, policy: Policy, compile: Compile, peaks: Peaks) -> tuple[TimedConfig | None, str | None]:
+def enter(job: Job, policy: Policy, compile: Compile) -> tuple[TimedConfig | None, str | None]:
     """The job in one policy, tried out, and what is wrong with it. Out of memory, half of the batch is tried, and half
     of that. A precision that is emulated is measured only where the config states it."""
     kind, size = job.device.torch_device.type, job.config.batch_size
-    rates = peaks[kind]
-    if job.config.device.get("precision") == "auto" and is_emulated(policy.precision, rates):
-        reached, fp32 = rates[policy.precision] / 1e9, rates["fp32"] / 1e9
-        return None, f"emulated: its matrix products reach {reached:.0f} GFLOP/s, those of fp32 {fp32:.0f}"
+    if job.config.device.get("precision") == "auto" and not computes_in(policy.precision, kind):
+        return (
+            None,
+            "emulated: trains at less than half the speed of fp32; state the precision to measure it all the same",
+        )
     for batch_size in dict.fromkeys((size, max(size // 2, 1), max(size // 4, 1))):
         try:
             contender = TimedConfig(

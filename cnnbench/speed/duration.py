@@ -42,7 +42,7 @@ def time_runs(configs: Mapping[str, RunConfig], metric: str) -> dict[str, float]
         raise ConfigError(*findings)
     splits = read_splits(source, data)
     images = len(splits.train), len(splits.val)
-    threads = free_threads(load.busy_cores())
+    threads = free_threads(load.load())
     return {
         name: expected_seconds(config, source, policy_of_a_run(config, threads), *images)
         for name, config in configs.items()

@@ -1,66 +1,64 @@
 """The most arithmetic a machine does in a second: the roof that a model's speed is a share of."""
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 
-import torch
-
-from cnnbench.device import TORCH_THREADS, Device, Precision, make_device
+from cnnbench.arithmetic import EMULATED, SIDE, best_seconds, matrix_product, one_thread
+from cnnbench.device import TORCH_THREADS, Precision, make_device
 from cnnbench.errors import CnnbenchError
-from cnnbench.speed.stopwatch import seconds_of, take_turns
+from cnnbench.speed.stopwatch import take_turns
 
-DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+SIZES, GPU_SIZE = {"cpu": 1024}, 4096
 ROUNDS = 20
-SMALL, SIZES = 256, {"cpu": 1024}
-GPU_SIZE = 4096
-EMULATED = 0.5
-"""A precision whose products reach less than this share of the FLOP/s of fp32 is computed in others."""
+
+Peaks = dict[str, float]  # operations per second by kind of numbers
 
 
-def measure_peaks(kind: str, precisions: Iterable[Precision]) -> dict[Precision, float]:
-    """The FLOP/s of a product of two large square matrices in each precision: the best of many, taken in turn.
+def measure_peaks(kind: str, numbers: Iterable[str]) -> Peaks:
+    """The operations in a second, two for a multiply-add, of a product of two large square matrices of each kind of
+    numbers (fp32, tf32, bf16, fp16, int8): the best of many, taken in turn.
 
-    Where a small product already shows that a precision is emulated, that one counts: large ones would take
-    seconds. A precision that does not work has no entry. On one thread as well as on all: those would wait for each
-    other wherever another process is busy.
+    Where a small product already shows that a kind is emulated, that one counts: large ones would take seconds. What
+    does not work has no entry. On one thread as well as on all: those would wait for each other wherever another
+    process is busy.
     """
-    tried: list[Precision] = ["fp32", *(precision for precision in precisions if precision != "fp32")]
-    small = {precision: rate for precision in tried if (rate := _small_rate(kind, precision)) is not None}
-    fast = [precision for precision in small if not is_emulated(precision, small)]
+    tried = dict.fromkeys(("fp32", *numbers))
+    small = {name: rate for name in tried if (rate := _small_rate(kind, name)) is not None}
     size = SIZES.get(kind, GPU_SIZE)
     products = {
-        f"{precision} {threads}": _product(make_device(kind, precision, "contiguous", threads=threads), size)
-        for precision in fast
-        for threads in (1, TORCH_THREADS)
+        f"{name} {threads}": _product(kind, name, size, threads)
+        for name in small
+        if not is_emulated(name, small)
+        for threads in sorted({1, TORCH_THREADS})
     }
-    times = take_turns(products, ROUNDS)
-    best = {
-        precision: min(min(times[f"{precision} {threads}"]) for threads in (1, TORCH_THREADS)) for precision in fast
-    }
-    return small | {precision: 2 * size**3 / seconds for precision, seconds in best.items()}
+    best: Peaks = {}
+    for name, seconds in take_turns(products, ROUNDS).items():
+        kept = name.partition(" ")[0]
+        best[kept] = max(best.get(kept, 0.0), 2 * size**3 / min(seconds))
+    return small | best
 
 
-def is_emulated(precision: Precision, peaks: Mapping[Precision, float]) -> bool:
-    """Whether products in `precision` are far slower than in fp32, which is in `peaks` too."""
-    return precision in peaks and peaks[precision] < EMULATED * peaks["fp32"]
+def is_emulated(numbers: str, peaks: Mapping[str, float]) -> bool:
+    """Whether products in such numbers are far slower than in fp32, which is in `peaks` too."""
+    return numbers in peaks and peaks[numbers] < EMULATED * peaks["fp32"]
 
 
-def _small_rate(kind: str, precision: Precision) -> float | None:
-    try:
-        product = _product(make_device(kind, precision, "contiguous", threads=1), SMALL)
-        product()
-        return 2 * SMALL**3 / min(seconds_of(product) for _ in range(ROUNDS))
-    except (CnnbenchError, RuntimeError):  # whoever trains in it reports what is missing
-        return None
+def _small_rate(kind: str, numbers: str) -> float | None:
+    with suppress(CnnbenchError, RuntimeError), one_thread():  # whoever trains in it reports what is missing
+        return 2 * SIDE**3 / best_seconds(_product(kind, numbers, SIDE, 1))
+    return None
 
 
-def _product(device: Device, size: int) -> Callable[[], None]:
-    dtype = DTYPES.get(device.precision, torch.float32)
-    left, right = torch.rand(2, size, size).to(device.torch_device, dtype)
-    result = torch.empty_like(left)
+def _product(kind: str, numbers: str, size: int, threads: int) -> Callable[[], None]:
+    precision: Precision = (
+        "tf32" if numbers == "tf32" else "fp32"
+    )  # of torch's setting: the other kinds are those of the matrices
+    device = make_device(kind, precision, "contiguous", threads=threads)
+    product = matrix_product(numbers, size, device.torch_device)
 
     def multiply() -> None:
         device.activate()
-        torch.mm(left, right, out=result)
+        product()
         device.synchronize()
 
     return multiply

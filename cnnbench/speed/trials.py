@@ -16,9 +16,10 @@ from cnnbench.data import ResidentImages, Splits
 from cnnbench.device import Device
 from cnnbench.errors import CnnbenchError
 from cnnbench.loop import train_step
-from cnnbench.speed.stopwatch import seconds_of, take_turns
+from cnnbench.speed.stopwatch import seconds_of
 
 ROUNDS = 5
+TURN_SECONDS = 0.06  # of steps timed as one: longer than the system lets a process wait for a core
 HOPELESS = 2.0  # times the fastest: not timed again
 SAMPLE_BATCHES = 2
 
@@ -63,13 +64,13 @@ class Contest:
         return time.monotonic() - self._started
 
     def enter(self, device: Device) -> Trial:
-        """Two steps under a policy; where it fails the trial names the problem."""
+        """Three steps under a policy; where it fails the trial names the problem."""
         trial = Trial(device)
         try:
             step, read_loss = self._prepare(device)
             trial.first_seconds = seconds_of(step)
             trial.loss = read_loss()
-            trial.seconds.append(seconds_of(step))
+            trial.seconds = [seconds_of(step), seconds_of(step)]
             self._steps[id(trial)] = step
         except (CnnbenchError, RuntimeError) as error:  # no memory, no compiler, no such kernel
             trial.problem = (str(error).splitlines() or [type(error).__name__])[0]
@@ -77,16 +78,26 @@ class Contest:
 
     def race(self, trials: Sequence[Trial], budget: float) -> None:
         """Times the trials that have a chance in turns, as long as the contest has not spent `budget`."""
-        slowest = HOPELESS * min(trial.step_seconds for trial in trials)
-        racing = {
-            str(n): trial for n, trial in enumerate(trials) if not trial.problem and trial.step_seconds <= slowest
-        }
-        for _ in range(ROUNDS if len(racing) > 1 else 0):
-            if self.spent() + 2 * sum(trial.step_seconds for trial in racing.values()) > budget:
+        entered = [trial for trial in trials if trial.seconds]
+        slowest = HOPELESS * min((min(trial.seconds) for trial in entered), default=0.0)
+        racing = [trial for trial in entered if min(trial.seconds) <= slowest]
+        if len(racing) < 2:
+            return
+        round_seconds = max(budget - self.spent(), 0.0) / ROUNDS
+        turn = min(TURN_SECONDS, round_seconds / len(racing) / 2)
+        for _ in range(ROUNDS):
+            if self.spent() + sum(trial.step_seconds + max(turn, trial.step_seconds) for trial in racing) > budget:
                 return
-            times = take_turns({place: self._steps[id(trial)] for place, trial in racing.items()}, rounds=1)
-            for place, trial in racing.items():
-                trial.seconds += times[place]
+            for trial in racing:
+                trial.seconds.append(self._time(trial, turn))
+
+    def _time(self, trial: Trial, turn: float) -> float:
+        """The seconds of a step, of as many as fill the turn; one before them is not timed: the others have pushed what
+        it needs out of the caches."""
+        step = self._steps[id(trial)]
+        step()
+        count = max(1, round(turn / trial.step_seconds))
+        return seconds_of(lambda: [step() for _ in range(count)]) / count
 
     def _prepare(self, device: Device) -> tuple[Callable[[], None], Callable[[], float]]:
         device.activate()

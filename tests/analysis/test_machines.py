@@ -39,3 +39,14 @@ def test_the_line_stands_under_the_tables_and_in_the_json(tmp_path, cnnbench):
         make_run(tmp_path / "runs" / f"{seed}", seed=seed, **(GPU if seed else CPU))
     assert "1 run cpu fp32, 1 cuda bf16" in cnnbench("compare", tmp_path / "runs")[2]
     assert '"policy": "cuda bf16"' in cnnbench("compare", tmp_path / "runs", "--json")[1]
+
+
+def test_groups_of_different_processors_are_told_and_those_of_unknown_ones_not(tmp_path):
+    zen = {"processor": "AMD EPYC, fast bf16"}
+    make_run(tmp_path / "a", **CPU | zen)
+    make_run(tmp_path / "old", config={"epochs": 7}, **CPU)
+    assert mixed_policies(groups(tmp_path)) == []
+    make_run(tmp_path / "b", config={"epochs": 9}, **CPU | {"processor": "AMD EPYC, no fast bf16"})
+    (line,) = mixed_policies(groups(tmp_path))
+    assert "times do not compare" in line
+    assert "processor AMD EPYC, no fast bf16" in line

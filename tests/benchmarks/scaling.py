@@ -22,8 +22,9 @@ from typing import Any
 import numpy as np
 from work import BATCH, prepare
 
+from cnnbench.arithmetic import is_faster
 from cnnbench.assemble import make_batches, make_training
-from cnnbench.device import Device, computes_in, make_device
+from cnnbench.device import Device, make_device
 from cnnbench.loop import train_one_epoch
 from cnnbench.machine import describe_environment
 from cnnbench.models.describe import walk
@@ -116,7 +117,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--json", type=Path, help="write every figure here")
     options = parser.parse_args()
-    device = make_device("cpu", "bf16" if computes_in("bf16", "cpu") else "fp32", "channels_last")
+    device = make_device("cpu", "bf16" if is_faster("bf16", "cpu") else "fp32", "channels_last")
     report: dict[str, Any] = {"environment": describe_environment(shlex.join(sys.argv)), "policy": device.policy()}
     report["axes"] = {}
     for axis in options.axes:

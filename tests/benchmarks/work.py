@@ -118,5 +118,5 @@ def own_training(work: Work) -> tuple[Training, TrainBatches]:
 
 def own_device(work: Work) -> Device:
     """What the advisor chooses for the work, or chose for it before."""
-    device, _ = advise(work.config, work.splits, work.model(), configured_device(work.config), LoadMeter().busy_cores())
+    device, _ = advise(work.config, work.splits, work.model(), configured_device(work.config), LoadMeter().load())
     return device

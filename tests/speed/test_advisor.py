@@ -1,4 +1,5 @@
 import json
+from datetime import timedelta
 
 import pytest
 import torch
@@ -8,9 +9,20 @@ from cnnbench.assemble import make_model
 from cnnbench.config.compose import compose
 from cnnbench.data.find import find_data, read_splits
 from cnnbench.device import TORCH_THREADS, make_device
+from cnnbench.machine import Load
 from cnnbench.speed import advisor
 from cnnbench.speed import trials as contest_module
-from cnnbench.speed.advisor import advice_line, best, free_threads, hold_contest, open_settings
+from cnnbench.speed.advisor import (
+    advice_line,
+    advise,
+    age_in_words,
+    best,
+    cache_file,
+    free_threads,
+    hold_contest,
+    open_settings,
+    rival_of,
+)
 from cnnbench.speed.trials import Contest, Trial
 
 AUTO = [*TINY[2:], "device=auto"]
@@ -109,8 +121,23 @@ def test_on_a_gpu_cuda_graphs_are_an_alternative(monkeypatch):
 
 
 def test_busy_cores_are_left_to_others():
-    assert free_threads(0.2) == TORCH_THREADS
-    assert free_threads(TORCH_THREADS + 5) == 1
+    assert free_threads(Load(0.2)) == TORCH_THREADS
+    assert free_threads(Load(TORCH_THREADS + 5)) == 1
+
+
+def test_of_stolen_time_no_threads_are_given_up():
+    assert free_threads(Load(0.0, stolen=0.6)) == TORCH_THREADS
+
+
+def test_threads_are_timed_before_precisions(monkeypatch):
+    monkeypatch.setattr(advisor, "TORCH_THREADS", 2)
+    monkeypatch.setattr(advisor, "computes_in", lambda precision, kind: precision in ("fp32", "bf16"))
+    contest = Scripted(lambda device: 0.01 / device.threads)
+    hold_contest(contest, make_device("cpu", "fp32", "channels_last", threads=1), ALL, steps=10_000)
+    first, second, third, *_ = contest.entered
+    assert (first["threads"], second["threads"]) == (1, 2)
+    assert third["precision"] == "bf16"
+    assert third["threads"] == 2
 
 
 def test_what_the_user_sets_is_left_alone():
@@ -149,7 +176,9 @@ def test_a_policy_that_fails_is_a_trial_with_a_problem():
     assert Contest(config, splits, model).enter(device).problem == "no compiler"
 
 
-def test_a_run_notes_all_timings_and_the_next_one_asks_the_cache(cnnbench, tmp_path):
+def test_a_run_notes_all_timings_and_the_next_one_asks_the_cache(cnnbench, tmp_path, monkeypatch):
+    monkeypatch.setattr(advisor, "check", lambda *_: None)
+    monkeypatch.setattr("cnnbench.machine.LoadMeter.load", lambda self: Load(0.0))
     runs = [tmp_path / name for name in ("first", "second")]
     for run in runs:
         assert cnnbench("train", *AUTO, "epochs=40", f"hydra.run.dir='{run}'")[0] == 0
@@ -159,11 +188,94 @@ def test_a_run_notes_all_timings_and_the_next_one_asks_the_cache(cnnbench, tmp_p
     assert {key: summary(runs[1])[key] for key in ALL} == second["chosen"] == first["chosen"]
 
 
+class Asked:
+    """`advise` for one run, again and again, on a machine whose steps take what `seconds` says."""
+
+    def __init__(self, monkeypatch, seconds, epochs=10_000):
+        config = compose([*AUTO, "device.compile=false", f"epochs={epochs}"])
+        source = find_data(config.data)
+        splits = read_splits(source, config.data)
+        model = make_model(config, source.image_shape, source.num_classes)
+        monkeypatch.setattr(advisor, "TORCH_THREADS", 2)
+        monkeypatch.setattr(advisor, "Contest", lambda *_: Scripted(lambda device: self.seconds(device)))
+        self.seconds = seconds
+        self.work = config, splits, model, make_device("cpu", "fp32", "channels_last", threads=1)
+
+    def __call__(self, load=Load(0.0)):
+        device, advice = advise(*self.work, load)
+        return device.threads, advice
+
+    def file(self, load):
+        return cache_file(*self.work, load)
+
+
+def test_a_kept_answer_that_still_holds_is_taken_after_a_look_at_its_rival(monkeypatch):
+    ask = Asked(monkeypatch, lambda device: 0.01 / device.threads)
+    assert ask()[0] == 2
+    threads, advice = ask()
+    assert (threads, advice["cached"], advice["check"]["holds"]) == (2, True, True)
+    assert advice["check"]["rival"]["threads"] == 1
+    assert advice_line(advice) == "chosen by a measurement 0 seconds ago, still faster than 1 thread"
+
+
+def test_a_kept_answer_that_is_wrong_by_now_is_mended(monkeypatch):
+    ask = Asked(monkeypatch, lambda device: 0.01 * device.threads)
+    assert ask()[0] == 1
+    ask.seconds = lambda device: 0.01 / device.threads
+    threads, advice = ask()
+    assert (threads, advice["cached"], advice["check"]["holds"]) == (2, False, False)
+    assert "an earlier answer no longer held" in advice_line(advice)
+    assert ask()[1]["cached"]  # the mended answer is the one kept
+
+
+def test_an_answer_serves_only_under_the_load_it_was_found_under(monkeypatch):
+    ask = Asked(monkeypatch, lambda device: 0.01 / device.threads)
+    ask(Load(0.0))
+    assert not ask(Load(1.0))[1]["cached"]
+    assert not ask(Load(0.0, stolen=0.4))[1]["cached"]
+    assert ask(Load(0.2, stolen=0.05))[1]["cached"]
+
+
+def test_a_run_too_short_to_check_a_kept_answer_takes_it(monkeypatch):
+    ask = Asked(monkeypatch, lambda device: 0.01 / device.threads, epochs=5)
+    ask()
+    assert ask()[1]["check"] is None
+
+
+@pytest.mark.parametrize("damage", [b"", b"[]", b"{}", b'{"chosen": 3}'])
+def test_a_kept_answer_that_cannot_be_read_is_measured_again(monkeypatch, damage):
+    ask = Asked(monkeypatch, lambda device: 0.01 / device.threads)
+    ask()
+    ask.file(Load(0.0)).write_bytes(damage)
+    assert not ask()[1]["cached"]
+
+
+def test_an_answer_says_its_age(monkeypatch):
+    ask = Asked(monkeypatch, lambda device: 0.01 / device.threads)
+    ask()
+    later = advisor.now() + timedelta(hours=49)
+    monkeypatch.setattr(advisor, "now", lambda: later)
+    assert "2 days ago" in advice_line(ask()[1])
+    assert [age_in_words(seconds) for seconds in (0, 60, 7200)] == ["0 seconds", "1 minute", "2 hours"]
+
+
+def test_the_rival_has_other_threads_where_such_were_timed_else_it_is_the_fastest_other():
+    def timed(seconds, **policy):
+        return trial(seconds, **policy).report()
+
+    chosen = timed(1.0, precision="bf16", threads=2)
+    nearest, other = timed(1.1, threads=2), timed(3.0, threads=1)
+    advice = {"chosen": {key: chosen[key] for key in ALL}, "trials": [chosen, nearest, other]}
+    assert rival_of(advice)["threads"] == 1
+    assert rival_of(advice | {"trials": [chosen, nearest]})["precision"] == "fp32"
+    assert rival_of(advice | {"trials": [chosen]}) is None
+
+
 def test_resuming_and_evaluating_keep_the_policy_of_the_run(cnnbench, tmp_path, monkeypatch):
     run = tmp_path / "run"
     monkeypatch.setattr(advisor, "hold_contest", lambda contest, device, *_: {
         "chosen": device.policy() | {"precision": "fp32", "memory_format": "contiguous", "threads": 1},
-        "budget_seconds": 1.0, "planned_seconds": 1.0, "trials": [],
+        "budget_seconds": 1.0, "planned_seconds": 1.0, "planned_steps": 1, "trials": [],
     })  # fmt: skip
     assert cnnbench("train", *AUTO, f"hydra.run.dir='{run}'")[0] == 0
     assert summary(run)["memory_format"] == "contiguous"
@@ -176,6 +288,6 @@ def test_the_line_says_what_was_gained_and_what_it_took():
     timed = {"step_seconds": 2.0, "compile": False, "threads": 1, "memory_format": "contiguous", "precision": "fp32"}
     chosen = timed | {"precision": "bf16", "step_seconds": 1.0}
     policy = {key: chosen[key] for key in ALL}
-    advice = {"chosen": policy, "trials": [timed, chosen], "spent_seconds": 1.25, "cached": False}
+    advice = {"chosen": policy, "trials": [timed, chosen], "spent_seconds": 1.25, "cached": False, "check": None}
     assert advice_line(advice) == "fastest of 2 timed in 1.2 s, 2.0x fp32"
     assert "rule" in advice_line(advice | {"trials": [chosen]})
