@@ -11,7 +11,7 @@ ALWAYS, WHERE_DIFFERENT = ("device", "precision"), ("threads", "torch", "process
 def policies_of(group: Group, named: Sequence[str] = ()) -> dict[str, int]:
     """By policy, as `cuda bf16`, how many of the runs have it, the most frequent first.
 
-    Threads, the version of torch and the processor stand in it where the runs differ in them, or where they are `named`.
+    Threads, the version of torch and the processor stand in it where the runs differ in them, or they are `named`.
     """
     differing = [key for key in WHERE_DIFFERENT if key in named or len(values_of(key, [group])) > 1]
     counts = Counter(policy_of(run, (*ALWAYS, *differing)) for run in group.runs)

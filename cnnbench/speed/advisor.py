@@ -157,18 +157,18 @@ def hold_contest(contest: Contest, device: Device, settings: Sequence[str], step
     if first.problem is not None:  # the training will meet it, and say it better
         nothing = dict.fromkeys(("budget_seconds", "spent_seconds", "planned_seconds"), 0.0)
         return {"chosen": device.policy(), "planned_steps": steps, "trials": [first.report()]} | nothing
-    planned = steps * first.step_seconds
+    planned = steps * first.quickest_seconds
     budget = min(MOST_SECONDS, SHARE * planned)
     trials = [first]
     for stage in (thread_alternatives, numeric_alternatives):
         base = best(trials)
         rivals = [base]
         for other in stage(base.device, settings):
-            if contest.spent() + STEPS_TO_ENTER * first.step_seconds <= budget:
+            if contest.spent() + STEPS_TO_ENTER * first.quickest_seconds <= budget:
                 rivals.append(contest.enter(other))
         trials += rivals[1:]
         contest.race(rivals, budget)
-    allowed = SHARE * planned
+    allowed = SHARE * steps * best(trials).quickest_seconds
     for other in compile_alternatives(best(trials).device, settings):
         if contest.spent() + COMPILE_SECONDS <= allowed:
             trials.append(contest.enter(other))

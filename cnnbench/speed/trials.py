@@ -39,6 +39,11 @@ class Trial:
         """The median step; infinite where there is none."""
         return statistics.median(self.seconds) if self.seconds else float("inf")
 
+    @property
+    def quickest_seconds(self) -> float:
+        """The shortest step: what one takes where nobody disturbs it, good for plans though not for verdicts."""
+        return min(self.seconds, default=float("inf"))
+
     def report(self) -> dict[str, Any]:
         """What environment.json says of it."""
         return self.device.policy() | {
@@ -78,9 +83,8 @@ class Contest:
 
     def race(self, trials: Sequence[Trial], budget: float) -> None:
         """Times the trials that have a chance in turns, as long as the contest has not spent `budget`."""
-        entered = [trial for trial in trials if trial.seconds]
-        slowest = HOPELESS * min((min(trial.seconds) for trial in entered), default=0.0)
-        racing = [trial for trial in entered if min(trial.seconds) <= slowest]
+        slowest = HOPELESS * min(trial.quickest_seconds for trial in trials)
+        racing = [trial for trial in trials if not trial.problem and trial.quickest_seconds <= slowest]
         if len(racing) < 2:
             return
         round_seconds = max(budget - self.spent(), 0.0) / ROUNDS

@@ -26,6 +26,7 @@ from cnnbench.speed.advisor import (
 from cnnbench.speed.trials import Contest, Trial
 
 AUTO = [*TINY[2:], "device=auto"]
+IDLE = Load(0.0)
 ALL = ["precision", "memory_format", "compile", "threads"]
 
 
@@ -201,7 +202,7 @@ class Asked:
         self.seconds = seconds
         self.work = config, splits, model, make_device("cpu", "fp32", "channels_last", threads=1)
 
-    def __call__(self, load=Load(0.0)):
+    def __call__(self, load=IDLE):
         device, advice = advise(*self.work, load)
         return device.threads, advice
 
