@@ -7,6 +7,7 @@ training: validation, progress bars, loggers, checkpoints, metrics beside the lo
 import math
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol
 
@@ -160,13 +161,25 @@ def own_loop(work: Work, clock: Clock) -> None:
         clock.stop()
 
 
+def own_loop_in_fp32(work: Work, clock: Clock) -> None:
+    """cnnbench in fp32 on all threads, whatever is fastest here."""
+    own_loop(replace(work, config=replace(work.config, device=work.config.device | FP32_POLICY)), clock)
+
+
 Contender = Callable[[Work, Clock], None]
-OURS = "cnnbench"
+OURS, OURS_IN_FP32 = "cnnbench", "cnnbench in fp32"
+FP32_POLICY = {
+    "precision": "fp32",
+    "memory_format": "channels_last",
+    "compile": False,
+    "threads": torch.get_num_threads(),
+}
 CONTENDERS: dict[str, dict[str, Contender]] = {
     "loop": {f"{count} workers": partial(by_hand, workers=count) for count in (0, 2)},
     "lightning": {f"{count} workers": partial(lightning_trainer, workers=count) for count in (0, 2)},
     "keras": {"fit": keras_fit},
     "fastai": {f"{count} workers": partial(fastai_learner, workers=count) for count in (0, 2)},
     OURS: {"device=auto": own_loop},
+    OURS_IN_FP32: {"all threads": own_loop_in_fp32},
 }
 """By name, the ways to run it; its best one counts."""

@@ -21,13 +21,13 @@ from typing import Any
 
 import torch
 from children import Child, Epoch
-from contenders import CONTENDERS, OURS
+from contenders import CONTENDERS, OURS, OURS_IN_FP32
 from work import BATCH, MODELS, own_device, prepare
 from yardsticks import overhead_ratios, peak_flops, training_flops
 
 from cnnbench.machine import describe_environment
 
-PEERS = [name for name in CONTENDERS if name != OURS]
+PEERS = [name for name in CONTENDERS if name not in (OURS, OURS_IN_FP32)]
 PACKAGES = ("torch", "torchvision", "numpy", "pillow", "lightning", "keras", "fastai")
 IDLE_USE = 0.02  # of a core; more would disturb the others
 
