@@ -25,11 +25,12 @@ from cnnbench.device import TORCH_THREADS, Device, describe_processor, make_devi
 from cnnbench.disk import data_root, make_folder, write_atomically
 from cnnbench.errors import DiskError
 from cnnbench.machine import Load, cpu_name
-from cnnbench.speed.trials import Contest, Trial
+from cnnbench.speed.trials import ROUNDS, Contest, Trial
 
 MOST_SECONDS, SHARE = 10.0, 0.05
 CHECK_SECONDS, CHECK_SHARE = 1.0, 0.02  # of what a check of a kept answer may take
 STEPS_TO_ENTER = 4  # in steps of the first policy: what a further one costs with its slower first step
+THREAD_ROUNDS = 2 * ROUNDS  # a neighbour's second of work slows several threads tenfold, and must not decide
 TIE = 0.97  # to be preferred to one before it, a policy has to be 3 % faster
 AGREEMENT = 0.05  # relative difference of the first loss from that in fp32
 COMPILE_SECONDS = 60.0  # a guess before it is measured; 16 to 45 s were seen
@@ -160,14 +161,14 @@ def hold_contest(contest: Contest, device: Device, settings: Sequence[str], step
     planned = steps * first.quickest_seconds
     budget = min(MOST_SECONDS, SHARE * planned)
     trials = [first]
-    for stage in (thread_alternatives, numeric_alternatives):
+    for stage, rounds in ((thread_alternatives, THREAD_ROUNDS), (numeric_alternatives, ROUNDS)):
         base = best(trials)
         rivals = [base]
         for other in stage(base.device, settings):
             if contest.spent() + STEPS_TO_ENTER * first.quickest_seconds <= budget:
                 rivals.append(contest.enter(other))
         trials += rivals[1:]
-        contest.race(rivals, budget)
+        contest.race(rivals, budget, rounds)
     allowed = SHARE * steps * best(trials).quickest_seconds
     for other in compile_alternatives(best(trials).device, settings):
         if contest.spent() + COMPILE_SECONDS <= allowed:

@@ -50,7 +50,7 @@ class Scripted:
         self.clock += 2 * step
         return Trial(device, self.first if device.compile else step, [step], 2.3)
 
-    def race(self, trials, budget):
+    def race(self, trials, budget, rounds=5):
         pass
 
 
