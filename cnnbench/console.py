@@ -1,5 +1,6 @@
 """The terminal: the one place that prints. Text of unknown origin passes `visible` and is never markup."""
 
+import importlib.util
 import json
 import os
 import sys
@@ -9,7 +10,6 @@ from contextlib import contextmanager, redirect_stdout
 from typing import IO, Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -53,7 +53,9 @@ def flush() -> None:
 
 _out = _Terminal(markup=False, highlight=False, emoji=False)
 _err = _Terminal(markup=False, highlight=False, emoji=False, stderr=True)
-_pipe = _Terminal(markup=False, highlight=False, emoji=False, width=10_000)  # rich would wrap tables at 80
+_pipe = _Terminal(  # rich would wrap tables at 80
+    markup=False, highlight=False, emoji=False, width=10_000, force_jupyter=False, color_system=None
+)
 
 
 def visible(text: str, *, keep: str = "") -> str:
@@ -93,6 +95,11 @@ def say_json(document: Any) -> None:
             sys.stdout.write(text)
 
 
+def remark(text: str) -> None:
+    """Prints a line on stderr that is of interest only now: what is being waited for."""
+    _err.print(Text(encodable(visible(f"... {text}"), _err.encoding), style="dim"), soft_wrap=True)
+
+
 def note(text: str) -> None:
     """Prints something to know on stderr; the run goes on."""
     _err.print(Text(encodable(visible(f"note: {text}"), _err.encoding), style="yellow"), soft_wrap=True)
@@ -109,6 +116,29 @@ def confirm(question: str) -> bool:
     if not (sys.stdin and sys.stdin.isatty() and _out.is_terminal):
         return True
     return _out.input(f"{question} [y/N] ", markup=False).strip().lower() in ("y", "yes")
+
+
+def live_console() -> Console | None:
+    """The console on which lines can be redrawn: that of stdout, else of stderr; None where nobody would see it."""
+    if _out.quiet:
+        return None
+    if _out.is_jupyter:
+        return _out if importlib.util.find_spec("ipywidgets") else None  # rich's bars need them there
+    return next((where for where in (_out, _err) if where.is_terminal and not where.is_dumb_terminal), None)
+
+
+@contextmanager
+def printing_nothing() -> Iterator[None]:
+    """Prints nothing meanwhile; errors are still raised."""
+    consoles = _out, _err, _pipe
+    before = [where.quiet for where in consoles]
+    for where in consoles:
+        where.quiet = True
+    try:
+        yield
+    finally:
+        for where, was in zip(consoles, before, strict=True):
+            where.quiet = was
 
 
 @contextmanager
@@ -134,7 +164,7 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
         table.add_column(Text(column), justify="right" if numeric else "left", overflow="fold")
     for row in cells:
         table.add_row(*map(Text, row))
-    if _out.is_terminal:
+    if _out.is_terminal or _out.is_jupyter:
         _out.print(table)
         return
     with _written(_pipe.file), _pipe.capture() as drawn:  # at its end rich writes, if only nothing
@@ -145,45 +175,4 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
 
 def has_room(characters: int) -> bool:
     """Whether a line may be so long without being wrapped; piped output always may."""
-    return not _out.is_terminal or _out.width >= characters
-
-
-class TrainingProgress:
-    """A live bar with images/s, loss and time left on a terminal; otherwise one line per epoch.
-
-    Use as a context manager around the training of `total_images` images.
-    """
-
-    def __init__(self, total_images: int, done_images: int = 0) -> None:
-        self.live = _out.is_terminal
-        columns = [TextColumn("{task.description}"), BarColumn(bar_width=None), TaskProgressColumn()]
-        if _out.width >= 60:
-            columns += [TextColumn("{task.fields[speed]}")]
-        self._bars = Progress(*columns, TimeRemainingColumn(compact=True), console=_out, transient=True)
-        self._task = self._bars.add_task("", total=total_images, completed=done_images, speed="")
-
-    def __enter__(self) -> "TrainingProgress":
-        if self.live:
-            self._bars.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.live:
-            self._bars.stop()
-
-    def advance(self, images: int) -> None:
-        """Counts `images` more as trained; the bar redraws itself ten times a second."""
-        if self.live:
-            self._bars.update(self._task, advance=images)
-
-    def show(self, description: str, images_per_second: float) -> None:
-        """What stands beside the bar."""
-        if self.live:
-            self._bars.update(self._task, description=description, speed=f"{images_per_second:,.0f} images/s")
-
-    def end_epoch(self, parts: Sequence[str]) -> None:
-        """Prints a line above the bar: the parts, without the last ones that a narrow terminal has no room for."""
-        kept = list(parts)
-        while self.live and len(kept) > 1 and len("  ".join(kept)) > _out.width:
-            kept.pop()
-        say("  ".join(kept))
+    return not (_out.is_terminal or _out.is_jupyter) or _out.width >= characters

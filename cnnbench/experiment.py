@@ -22,7 +22,7 @@ from cnnbench.assemble import (
     with_given_model,
 )
 from cnnbench.config.run_config import RunConfig
-from cnnbench.console import note, say, say_exactly
+from cnnbench.console import note, printing_nothing, say, say_exactly
 from cnnbench.data import Source, Splits
 from cnnbench.data.batches import Normalize
 from cnnbench.data.find import find_data, read_splits
@@ -34,29 +34,38 @@ from cnnbench.inference import evaluate
 from cnnbench.loop import fit
 from cnnbench.machine import LoadMeter, describe_environment
 from cnnbench.models.describe import Description
+from cnnbench.progress import waiting
 from cnnbench.recorder import Recorder
 from cnnbench.results import describe_model, describe_training, reset_peak_memory
 from cnnbench.runs.folder import RunFolder
 from cnnbench.runs.format import LOG
 from cnnbench.runs.predictions import write_predictions
 from cnnbench.saving import bytes_needed
-from cnnbench.screen import introduce, policy_line, show_results
+from cnnbench.screen import introduce, policy_line, show_results, split_sizes, star_line
 from cnnbench.seeds import generator
 from cnnbench.speed.advisor import advice_line, advise
 from cnnbench.speed.latency import measure_latency
 
 
 def run_experiment(
-    config: RunConfig, path: str | Path, *, model: nn.Module | None = None, resume: bool = False
+    config: RunConfig,
+    path: str | Path,
+    *,
+    model: nn.Module | None = None,
+    resume: bool = False,
+    quiet: bool = False,
 ) -> dict[str, Any]:
     """Trains and tests as `config` says, into the run folder `path`; gives back its summary.
 
     `model` takes the place of `config.model`: a network of your own, from images (N, C, H, W) to logits (N, K).
-    With `resume`, continues the run that `path` holds at its last checkpoint.
+    With `resume`, continues the run that `path` holds at its last checkpoint. With `quiet`, prints nothing.
 
     Raises:
         CnnbenchError: what the user can mend; its class tells the exit code.
     """
+    if quiet:
+        with printing_nothing():
+            return run_experiment(config, path, model=model, resume=resume)
     started, load, path = time.monotonic(), LoadMeter(), Path(path)
     if model is not None:
         config = with_given_model(config, model)
@@ -70,7 +79,9 @@ def run_experiment(
             run.start(config.as_dict(), environment(device), **facts(config, source, description))
         require_room(path, bytes_needed(model, source.num_classes, config.checkpoint["keep"]))
         introduce(config, source, description)
-        splits = read_splits(source, config.data)
+        with waiting("reading images"):
+            splits = read_splits(source, config.data)
+        say(f"\nimages  {split_sizes(splits, source)}")
         refuse_without_validation(config, len(splits.val) > 0)
         report_skipped(run, splits.skipped)
         refuse_changed_data(run, splits)
@@ -86,6 +97,7 @@ def run_experiment(
         )
         if resume:
             recorder.resume()
+        say(star_line(config.select, validates=len(splits.val) > 0))
         with recorder:
             fit(
                 training,
@@ -102,7 +114,8 @@ def run_experiment(
         run.update_summary(selected_epoch=epoch, **describe_model(selected))
         run.update_summary(**compare_with_training_images(selected, splits, config, batches.normalize, device))
         run.update_summary(**read_test_once(run, selected, splits, config, batches.normalize, device))
-        latency_ms = measure_latency(selected, splits.image_shape, batches.normalize, device)
+        with waiting("measuring latency"):
+            latency_ms = measure_latency(selected, splits.image_shape, batches.normalize, device)
         done = {"latency_ms": latency_ms, "total_seconds": recorder.total_seconds(), "files": run.file_hashes()}
         run.update_summary(status="finished", exit_code=0, **done)
         show_results(run.summary)
@@ -134,12 +147,12 @@ def facts(config: RunConfig, source: Source, description: Description) -> dict[s
 
 def choose_device(run: RunFolder, config: RunConfig, splits: Splits, model: nn.Module, load: LoadMeter) -> Device:
     """The device and its policy: what the config says, and for what it leaves open what the advisor finds."""
-    device, advice = advise(config, splits, model, configured_device(config), load.load())
+    with waiting("timing policies"):
+        device, advice = advise(config, splits, model, configured_device(config), load.load())
     run.write_environment(environment(device) | ({"advice": advice} if advice else {}))
     processor = describe_processor(device.torch_device)
     run.update_summary(device=device.torch_device.type, processor=processor, **device.policy())
-    say(f"\npolicy  {policy_line(device)}{'; ' + advice_line(advice) if advice else ''}")
-    say("* marks the best epoch so far")
+    say(f"policy  {policy_line(device)}{'; ' + advice_line(advice) if advice else ''}")
     return device
 
 
@@ -174,8 +187,9 @@ def compare_with_training_images(
     order = torch.randperm(len(splits.train), generator=generator(config.seed, "gap"))
     views = config.test_time_augmentation
     sample = splits.train.subset(order[: len(splits.val)])
-    seen = evaluate(model, evaluation_batches(sample, config, normalize, device), device, views)
-    unseen = evaluate(model, evaluation_batches(splits.val, config, normalize, device), device, views)
+    what = "comparing with training images"
+    seen = evaluate(model, evaluation_batches(sample, config, normalize, device), device, views, what=what)
+    unseen = evaluate(model, evaluation_batches(splits.val, config, normalize, device), device, views, what=what)
     assert seen is not None
     assert unseen is not None
     return {"train_accuracy": seen.accuracy, "train_val_gap": seen.accuracy - unseen.accuracy}
@@ -185,13 +199,15 @@ def read_test_once(
     run: RunFolder, model: nn.Module, splits: Splits, config: RunConfig, normalize: Normalize, device: Device
 ) -> dict[str, float]:
     """Reads the test split, counts the read, and writes predictions.npz; nothing where there is no such split."""
-    images = splits.read_test()
+    with waiting("reading test images"):
+        images = splits.read_test()
     if images is None:
         return {}
     run.count_test_read(content_of(images, splits.class_names).fingerprint, "train")
     report_skipped(run, images.skipped)
     views = config.test_time_augmentation
-    evaluation = evaluate(model, evaluation_batches(images, config, normalize, device), device, views)
+    batches = evaluation_batches(images, config, normalize, device)
+    evaluation = evaluate(model, batches, device, views, what="testing")
     if evaluation is None:
         return {}
     write_predictions(run.path, evaluation.logits.cpu().numpy(), evaluation.labels.cpu().numpy())

@@ -2,7 +2,7 @@
 
 import copy
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -12,8 +12,9 @@ from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from cnnbench.config.run_config import Views
-from cnnbench.data.batches import Batch
+from cnnbench.data.batches import EvaluationBatches
 from cnnbench.device import Device
+from cnnbench.progress import waiting
 from cnnbench.seeds import generator
 
 SAMPLES = 2
@@ -33,16 +34,23 @@ class Evaluation:
 
 
 @torch.inference_mode()
-def evaluate(model: nn.Module, batches: Iterable[Batch], device: Device, views: Views = "none") -> Evaluation | None:
-    """How a copy of `model` in eval mode does on `batches`, by plain cross-entropy; None where there are none."""
+def evaluate(
+    model: nn.Module, batches: EvaluationBatches, device: Device, views: Views = "none", *, what: str = "evaluating"
+) -> Evaluation | None:
+    """How a copy of `model` in eval mode does on `batches`, by plain cross-entropy; None where there are none.
+
+    `what` is shown meanwhile, with a bar.
+    """
     ready: nn.Module | None = None
     outputs = []
-    for images, labels in batches:
-        if ready is None:
-            ready = prepared(model, device, tuple(images.shape[1:]))
-        with device.autocast():
-            logits = logits_over_views(ready, images, views)
-        outputs.append((logits.float(), labels))
+    with waiting(what, len(batches.images)) as wait:
+        for images, labels in batches:
+            if ready is None:
+                ready = prepared(model, device, tuple(images.shape[1:]))
+            with device.autocast():
+                logits = logits_over_views(ready, images, views)
+            outputs.append((logits.float(), labels))
+            wait.advance(len(labels))
     if not outputs:
         return None
     all_logits = torch.cat([logits for logits, _ in outputs])

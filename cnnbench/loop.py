@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from cnnbench.config.run_config import Views
-from cnnbench.data.batches import Batch, TrainBatches
+from cnnbench.data.batches import EvaluationBatches, TrainBatches
 from cnnbench.device import Device
 from cnnbench.errors import DivergedError
 from cnnbench.inference import Evaluation, evaluate
@@ -232,7 +232,7 @@ def read_at_once(scalars: dict[str, Tensor]) -> dict[str, float]:
 def fit(
     training: Training,
     batches: TrainBatches,
-    validation: Iterable[Batch],
+    validation: EvaluationBatches,
     *,
     epochs: int,
     target: float | None,
@@ -243,7 +243,7 @@ def fit(
     """Trains until `epochs` are completed or a callback stops; `after_epoch` is told whether it was the best one."""
     while training.epoch < epochs and not training.stopped:
         metrics = train_one_epoch(training, batches, after_batch)
-        evaluation = evaluate(training.evaluation_model(), validation, training.device, views)
+        evaluation = evaluate(training.evaluation_model(), validation, training.device, views, what="validating")
         if evaluation and not math.isfinite(evaluation.loss):  # the last step of the epoch can break the weights
             raise diverged("validation loss", training.epoch, training.step, metrics["lr"])
         metrics["val_loss"] = evaluation.loss if evaluation else None

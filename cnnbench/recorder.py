@@ -8,11 +8,11 @@ from typing import Any, NoReturn
 
 import torch
 
-from cnnbench.console import TrainingProgress
 from cnnbench.data import Splits
 from cnnbench.data.batches import TrainBatches
 from cnnbench.errors import CheckpointError, DiskError, Interrupted
 from cnnbench.loop import Metrics, Training, check_finite, check_state_finite
+from cnnbench.progress import TrainingProgress
 from cnnbench.runs.checkpoint import drop_strangers, load_checkpoint, load_weights, read_manifest
 from cnnbench.runs.folder import RunFolder
 from cnnbench.runs.format import METRICS
@@ -55,12 +55,13 @@ class Recorder:
         self.saver = Saver(run.checkpoints, **checkpoint)
         self.started = started
         self.signals = StopSignals()
-        self._looked = time.monotonic()
+        self._looked = 0.0  # so that the first batch is shown
 
     def __enter__(self) -> "Recorder":
         per_epoch = self.batches.steps_per_epoch * self.batches.batch_size
         done = self.training.epoch * per_epoch + self.training.batch * self.batches.batch_size
-        self.progress = TrainingProgress(self.epochs * per_epoch, done)
+        first = f"epoch {self.training.epoch + 1}/{self.epochs}"
+        self.progress = TrainingProgress(self.epochs * per_epoch, done, description=first)
         self.progress.__enter__()
         self.signals.__enter__()
         return self

@@ -7,7 +7,7 @@ from cnnbench.config.run_config import RunConfig
 from cnnbench.config.settings import spell
 from cnnbench.config.tables import GROUPS, LIST_GROUPS
 from cnnbench.console import say, show_table
-from cnnbench.data import Source
+from cnnbench.data import Source, Splits
 from cnnbench.data.images import spell_shape
 from cnnbench.device import Device
 from cnnbench.models.describe import Description
@@ -44,9 +44,29 @@ def policy_line(device: Device) -> str:
     return f"{device.torch_device.type}, {device.precision}, {device.memory_format}, {threads}{compiled}"
 
 
+def split_sizes(splits: Splits, source: Source) -> str:
+    """How many images the run trains on and validates with, and that the test images wait for its end."""
+    validation = f"{len(splits.val):,} to validate" if len(splits.val) else "none to validate"
+    test = "the test images are read once, at the end" if source.has_test else "none to test"
+    return f"{len(splits.train):,} to train, {validation}; {test}"
+
+
+def star_line(select: str, *, validates: bool) -> str:
+    """What the star before an epoch means."""
+    if not validates:
+        return "* marks the latest epoch: without validation images there is no best one"
+    tested = "; its weights are the ones tested" if select == "best" else "; the last epoch's weights are tested"
+    return f"* marks the best epoch so far, by validation accuracy, then loss{tested}"
+
+
 def percent(value: float | None) -> str:
     """A fraction as a percentage; a dash where there is none."""
     return "-" if value is None else f"{100 * value:.2f} %"
+
+
+def spell_reads(reads: int) -> str:
+    """How often the test images were read."""
+    return "read once" if reads == 1 else f"read {reads} times"
 
 
 def show_results(summary: Mapping[str, Any]) -> None:
@@ -62,6 +82,6 @@ def show_results(summary: Mapping[str, Any]) -> None:
             *rows,
         ]
     if summary["test_accuracy"] is not None:
-        rows.insert(0, ("test accuracy", percent(summary["test_accuracy"]), ""))
+        rows.insert(0, ("test accuracy", percent(summary["test_accuracy"]), spell_reads(summary["test_reads"])))
     say()
     show_table(("result", "", ""), rows)

@@ -10,6 +10,12 @@ def own_cache(tmp_path_factory, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch):
+    """On a busy machine no test sees a line that says what is being waited for, but for those that ask for it."""
+    monkeypatch.setattr("cnnbench.progress.PATIENCE", 3600.0)
+
+
 @pytest.fixture
 def cnnbench(capsys, tmp_path, monkeypatch):
     """Runs a command line in this process, in a folder of its own; gives back exit code, stdout and stderr."""

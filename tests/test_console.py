@@ -130,14 +130,3 @@ def test_a_terminal_that_knows_only_ascii_is_served():
     assert (done.stdout + done.stderr).isascii()
     assert done.stdout.startswith(rb"\xe9\u2713 \udc80")
     assert rb"error: \xfc" in done.stderr
-
-
-def test_an_epochs_line_drops_its_last_parts_on_a_narrow_terminal(monkeypatch, capsys):
-    parts = ["*", "epoch 1/9", "val 0.1 99.00 %", "train 0.2 98.0 %", "9,999 images/s", "lr 0.1"]
-    narrow = Console(width=40, force_terminal=True, file=sys.stdout)
-    monkeypatch.setattr(console, "_out", narrow)
-    console.TrainingProgress(9).end_epoch(parts)
-    assert capsys.readouterr().out.splitlines() == ["*  epoch 1/9  val 0.1 99.00 %"]
-    monkeypatch.setattr(console, "_out", Console(width=40, file=sys.stdout))
-    console.TrainingProgress(9).end_epoch(parts)
-    assert capsys.readouterr().out.splitlines() == ["  ".join(parts)]

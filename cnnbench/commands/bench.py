@@ -8,6 +8,7 @@ from cnnbench.config.compose import compose
 from cnnbench.config.overrides import every_job, refuse_mistakes
 from cnnbench.console import say, say_json, show_table
 from cnnbench.errors import ConfigError
+from cnnbench.progress import loading_torch
 
 DESCRIPTION = """
 Training and inference speed, latency, memory and utilisation of a config on this machine, on random images. What the
@@ -35,7 +36,8 @@ def main(arguments: Sequence[str]) -> None:
         parser.error(f"--rounds={options.rounds}: should be a whole number >= 1")
     jobs = expand(options.overrides, options.config_dir, sweep=options.multirun)
     configs = [compose(job, options.config_dir) for job in jobs]
-    from cnnbench.speed.bench import measure, prepare
+    with loading_torch():
+        from cnnbench.speed.bench import measure, prepare
 
     document = measure(prepare(list(zip(jobs, configs, strict=True))), options.rounds)
     if options.json:

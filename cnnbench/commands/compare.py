@@ -9,6 +9,7 @@ from cnnbench.commands.arguments import comparison_parser
 from cnnbench.commands.comparison_screen import show
 from cnnbench.console import say_json
 from cnnbench.disk import write_atomically
+from cnnbench.progress import waiting
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -23,10 +24,11 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     parser.add_argument("--csv", type=Path, metavar="FILE", help="write a row for each group")
     options = parser.parse_args(arguments)
-    collection, baseline, comparisons = compare_folders(options)
-    document = comparison_document(collection, comparisons, options.metric, options.margin)
-    if options.predictions:
-        document["predictions"] = compare_predictions(baseline, collection.groups)
+    with waiting("comparing runs"):
+        collection, baseline, comparisons = compare_folders(options)
+        document = comparison_document(collection, comparisons, options.metric, options.margin)
+        if options.predictions:
+            document["predictions"] = compare_predictions(baseline, collection.groups)
     if options.csv:
         write_atomically(options.csv, to_csv(document).encode())
     if options.json:

@@ -6,10 +6,8 @@ from typing import Any
 from cnnbench.commands.arguments import Parser
 from cnnbench.commands.places import PLACES, place_rows
 from cnnbench.console import say, say_json, show_table
-from cnnbench.data.inspect import locate_all
-from cnnbench.device import describe_compute
 from cnnbench.machine import LoadMeter, describe_machine
-from cnnbench.speed.policies import time_policies
+from cnnbench.progress import loading_torch, waiting
 
 BUSY_CORES, STOLEN = 0.5, 0.05  # from where on it is told
 
@@ -39,10 +37,17 @@ def main(arguments: Sequence[str]) -> None:
 def examine() -> dict[str, Any]:
     """Measures; everything that `doctor --json` prints."""
     meter = LoadMeter()
-    machine, data = describe_machine() | describe_compute(), locate_all()
+    with loading_torch():
+        from cnnbench.data.inspect import locate_all
+        from cnnbench.device import describe_compute
+        from cnnbench.speed.policies import time_policies
+    with waiting("looking at the machine and its data sets"):
+        machine, data = describe_machine() | describe_compute(), locate_all()
     load = meter.load()  # of the seconds in which little of our own was done
     machine |= {"busy_cores": round(load.busy_cores, 2), "stolen": round(load.stolen, 3)}
-    document = {"machine": machine, "policies": time_policies(), "data": data}
+    with waiting("timing a training step in each policy, 5 s"):
+        policies = time_policies()
+    document = {"machine": machine, "policies": policies, "data": data}
     return document | {"recommendation": recommend(document)}
 
 

@@ -9,6 +9,7 @@ from cnnbench.commands.arguments import comparison_parser
 from cnnbench.console import say
 from cnnbench.disk import write_atomically
 from cnnbench.errors import DiskError
+from cnnbench.progress import waiting
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -20,7 +21,9 @@ def main(arguments: Sequence[str]) -> None:
     options = parser.parse_args(arguments)
     if options.output.is_dir() or not options.output.parent.is_dir():
         raise DiskError(f"--output {options.output}: is a folder, or lies in one that is not there; name another file")
-    found = compare_folders(options)
-    document = page_document(*found, options.metric, options.margin, options.output.parent)
-    write_atomically(options.output, render(document).encode())
+    with waiting("comparing runs"):
+        found = compare_folders(options)
+    with waiting("drawing the report"):
+        document = page_document(*found, options.metric, options.margin, options.output.parent)
+        write_atomically(options.output, render(document).encode())
     say(f"report: {options.output}")

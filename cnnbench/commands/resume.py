@@ -5,6 +5,7 @@ from pathlib import Path
 
 from cnnbench.commands.arguments import Parser
 from cnnbench.console import say, say_exactly
+from cnnbench.progress import loading_torch
 from cnnbench.runs.read import load_config, read_summary
 
 
@@ -18,6 +19,7 @@ def main(arguments: Sequence[str]) -> None:
         say_exactly(f"run: {run}")
         return
     config = load_config(run)
-    from cnnbench.experiment import run_experiment
+    with loading_torch():
+        from cnnbench.experiment import run_experiment
 
     run_experiment(config, run, resume=True)

@@ -7,6 +7,7 @@ from typing import Any
 from cnnbench.commands.arguments import Parser
 from cnnbench.console import people_on_stderr, say, say_json, show_table
 from cnnbench.errors import DataError, UnavailableError
+from cnnbench.progress import loading_torch, waiting
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -28,9 +29,14 @@ def main(arguments: Sequence[str]) -> None:
 
 def verify_folders(runs: Sequence[Path], *, as_json: bool) -> None:
     """Shows each run, then raises what differs."""
-    from cnnbench.trained.verify import verify_run
+    with loading_torch():
+        from cnnbench.trained.verify import verify_run
 
-    found = [verify_run(run) for run in runs]
+    found = []
+    with waiting("comparing files with their hashes", len(runs)) as wait:
+        for run in runs:
+            found.append(verify_run(run))
+            wait.advance()
     differences = [line for document in found for line in document["differences"]]
     if as_json:
         say_json({"runs": found})
@@ -43,7 +49,8 @@ def verify_folders(runs: Sequence[Path], *, as_json: bool) -> None:
 
 def verify_machine(*, as_json: bool) -> None:
     """Trains three times from one seed and shows whose weights and metrics are equal, and why others are not."""
-    from cnnbench.sweeps.repeat import repeat_training
+    with loading_torch():
+        from cnnbench.sweeps.repeat import repeat_training
 
     with people_on_stderr():
         document = repeat_training()

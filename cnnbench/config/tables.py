@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cnnbench.progress import loading_torch
+
 Table = Mapping[str, Callable[..., Any]]
 
 
@@ -57,7 +59,8 @@ def shared_settings(group: str) -> Callable[..., Any] | None:
 
 def _named(place: str) -> Any:
     module, _, name = place.partition(":")
-    return getattr(importlib.import_module(module), name)
+    with loading_torch():
+        return getattr(importlib.import_module(module), name)
 
 
 def conf_folder() -> Path:

@@ -13,6 +13,7 @@ from typing import IO, Any
 
 from cnnbench.disk import disk_errors, locked
 from cnnbench.errors import DataError
+from cnnbench.progress import waiting
 
 TIMEOUT_SECONDS = 30
 CHUNK_BYTES = 1 << 20
@@ -78,12 +79,13 @@ def _copy(remote: Remote, target: Path, file: IO[bytes]) -> None:
     digest, received = hashlib.sha256(), 0
     with _fetching(remote, target):
         response = open_url(remote.url)
-    with contextlib.closing(response):
+    with contextlib.closing(response), waiting(f"downloading {remote.name}", remote.bytes) as wait:
         while chunk := _next_chunk(response, remote, target):
             received += len(chunk)
             if received > remote.bytes:
                 break
             digest.update(chunk)
+            wait.advance(len(chunk))
             file.write(chunk)
     if received != remote.bytes:
         relation = "more than" if received > remote.bytes else f"{received} of"

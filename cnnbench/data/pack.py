@@ -27,6 +27,7 @@ from cnnbench.data.images import ImageShape
 from cnnbench.data.streaming import decode_batches, refuse
 from cnnbench.disk import data_root, disk_errors, locked, write_atomically
 from cnnbench.errors import DataError, DiskError
+from cnnbench.progress import waiting
 from cnnbench.runs.identity import DIGEST_BYTES
 
 FORMAT = 1
@@ -110,6 +111,7 @@ def _build(
     note(f"packing {len(files.paths):,} images once into {folder} ({len(files.paths) * size:,} bytes)")
     chunks = torch.arange(done, len(files.paths)).split(CHUNK_IMAGES) if done < len(files.paths) else ()
     with (
+        waiting("packing images", len(files.paths), done) as wait,
         disk_errors(folder, CURE),
         _at(folder / PIXELS, done * size) as pixels,
         _at(folder / DIGESTS, done * DIGEST_BYTES) as digests,
@@ -127,6 +129,7 @@ def _build(
             digests.write(b"".join(UNREADABLE if i in findings else hashlib.sha256(row).digest() for i, row in rows))
             digests.flush()
             first += len(images)
+            wait.advance(len(images))
         os.fsync(pixels.fileno())
         os.fsync(digests.fileno())
     return bad

@@ -26,6 +26,7 @@ from cnnbench.device import (
 from cnnbench.errors import CnnbenchError, ConfigError, DataError
 from cnnbench.machine import describe_machine
 from cnnbench.models.describe import Description
+from cnnbench.progress import waiting
 from cnnbench.speed.peak import Peaks, measure_peaks
 from cnnbench.speed.stopwatch import take_turns
 from cnnbench.speed.timed import EVALUATION, LATENCY_BATCHES, TimedConfig
@@ -89,11 +90,15 @@ def measure(jobs: Sequence[Job], rounds: int) -> dict[str, Any]:
     if load > BUSY:
         note(f"the machine is busy (load {load:.2f}): what is measured now is slower than it is and varies")
     kinds = list(dict.fromkeys(job.device.torch_device.type for job in jobs))
-    peaks = _peaks(kinds)
+    with waiting("measuring the peak of matrix products"):
+        peaks = _peaks(kinds)
     measured: list[tuple[Job, Row]] = []
-    for number, job in enumerate(jobs, start=1):
-        note(f"measuring {number} of {len(jobs)}: {' '.join(job.overrides) or job.config.model['name']}")
-        measured += [(job, row) for row in measure_job(job, rounds)]
+    with waiting("measuring", len(jobs)) as wait:
+        for number, job in enumerate(jobs, start=1):
+            name = " ".join(job.overrides) or job.config.model["name"]
+            wait.show(f"measuring {number} of {len(jobs)}: {name}")
+            measured += [(job, row) for row in measure_job(job, rounds)]
+            wait.advance()
     for kind, rates in _peaks(kinds).items():  # again: a neighbour may have been busy the first time
         peaks[kind] |= {precision: max(rate, peaks[kind].get(precision, 0)) for precision, rate in rates.items()}
     return {

@@ -11,6 +11,7 @@ from cnnbench.data.find import find_data, read_splits
 from cnnbench.device import Device
 from cnnbench.errors import ConfigError, DataError
 from cnnbench.machine import LoadMeter
+from cnnbench.progress import waiting
 from cnnbench.speed.advisor import free_threads, with_policy
 from cnnbench.speed.stopwatch import seconds_of
 from cnnbench.speed.timed import EVALUATION, TimedConfig
@@ -40,13 +41,16 @@ def time_runs(configs: Mapping[str, RunConfig], metric: str) -> dict[str, float]
             findings += [f"{name}: {finding}" for finding in error.findings]
     if findings:
         raise ConfigError(*findings)
-    splits = read_splits(source, data)
+    with waiting("reading images"):
+        splits = read_splits(source, data)
     images = len(splits.train), len(splits.val)
     threads = free_threads(load.load())
-    return {
-        name: expected_seconds(config, source, policy_of_a_run(config, threads), *images)
-        for name, config in configs.items()
-    }
+    seconds = {}
+    with waiting("timing a few steps of each variant", len(configs)) as wait:
+        for name, config in configs.items():
+            seconds[name] = expected_seconds(config, source, policy_of_a_run(config, threads), *images)
+            wait.advance()
+    return seconds
 
 
 def policy_of_a_run(config: RunConfig, threads: int) -> Device:

@@ -11,6 +11,7 @@ from cnnbench.config.overrides import refuse_mistakes
 from cnnbench.config.run_config import RunConfig
 from cnnbench.config.settings import PositiveInt, Range
 from cnnbench.errors import ConfigError, Interrupted
+from cnnbench.progress import loading_torch
 from cnnbench.runs.identity import group_hash
 from cnnbench.sweeps.ablation import (
     Mode,
@@ -86,7 +87,8 @@ def plan_runs(settings: Settings, overrides: Sequence[str], config_dir: str | No
     folder = sweep_folder(hydras, "ablation")
     plan = with_old_plan(folder, new)
     jobs = unfinished(folder, new)
-    from cnnbench.speed.duration import time_runs
+    with loading_torch():
+        from cnnbench.speed.duration import time_runs
 
     seconds = time_runs({job.variant: configs[job.variant] for job in jobs}, settings.metric)
     return Planned(folder, plan, len(all_jobs(new)), jobs, seconds, hydras, config_dir)

@@ -24,6 +24,7 @@ from cnnbench.config.composition import CONFIG, first_line, make_hydra, register
 from cnnbench.config.overrides import refuse_mistakes
 from cnnbench.config.run_config import check_config
 from cnnbench.errors import ConfigError, DataError, DiskError, SweepError
+from cnnbench.progress import loading_torch
 from cnnbench.runs.folder import record_failure
 from cnnbench.runs.read import failed_runs, is_run
 from cnnbench.runs.signals import interrupting
@@ -95,7 +96,8 @@ def hydra_main(composed: DictConfig) -> float | None:
     sweeps = not OmegaConf.is_missing(settings.job, "num")
     try:
         with interrupting():  # which a sweep's worker process does not do yet
-            from cnnbench.experiment import run_experiment
+            with loading_torch():
+                from cnnbench.experiment import run_experiment
 
             return run_experiment(check_config(to_plain(composed)), folder)["objective"]
     except (Exception, KeyboardInterrupt) as error:
