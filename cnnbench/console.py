@@ -5,15 +5,16 @@ import json
 import os
 import sys
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, redirect_stdout
+from contextvars import ContextVar
 from typing import IO, Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from cnnbench.errors import DiskError
+from cnnbench.errors import ConfigError, DiskError
 
 
 class _Terminal(Console):
@@ -58,6 +59,10 @@ _pipe = _Terminal(  # rich would wrap tables at 80
 )
 
 
+_muted = ContextVar("muted", default=False)
+_copier: ContextVar[Callable[[str], None] | None] = ContextVar("copier", default=None)
+
+
 def visible(text: str, *, keep: str = "") -> str:
     r"""`text` with control, escape and direction-changing characters spelled out as `\xNN`, except those in `keep`."""
     return "".join(
@@ -78,13 +83,27 @@ def encodable(text: str, encoding: str) -> str:
 
 def say(text: str = "", *, style: str = "") -> None:
     """Prints a line for people on stdout, wrapped to the terminal; piped output is not wrapped."""
-    line = encodable(visible(text, keep="\n"), _out.encoding)
-    _out.print(Text(line, style=style), soft_wrap=not _out.is_terminal)
+    _copy(text)
+    if not _muted.get():
+        line = encodable(visible(text, keep="\n"), _out.encoding)
+        _out.print(Text(line, style=style), soft_wrap=not _out.is_terminal)
+
+
+def say_parts(parts: Sequence[str]) -> None:
+    """Prints a line of parts, the most telling first, without the last ones that a narrow terminal has no room for."""
+    _copy("  ".join(parts))
+    kept = list(parts)
+    while len(kept) > 1 and not has_room(len("  ".join(kept))):
+        kept.pop()
+    with _copied_to(None):
+        say("  ".join(kept))
 
 
 def say_exactly(text: str) -> None:
     """Prints a line for programs on stdout: never wrapped or coloured."""
-    _out.print(Text(encodable(visible(text), _out.encoding)), soft_wrap=True)
+    _copy(text)
+    if not _muted.get():
+        _out.print(Text(encodable(visible(text), _out.encoding)), soft_wrap=True)
 
 
 def say_json(document: Any) -> None:
@@ -102,7 +121,9 @@ def remark(text: str) -> None:
 
 def note(text: str) -> None:
     """Prints something to know on stderr; the run goes on."""
-    _err.print(Text(encodable(visible(f"note: {text}"), _err.encoding), style="yellow"), soft_wrap=True)
+    _copy(f"note: {text}")
+    if not _muted.get():
+        _err.print(Text(encodable(visible(f"note: {text}"), _err.encoding), style="yellow"), soft_wrap=True)
 
 
 def report_error(findings: Iterable[str]) -> None:
@@ -112,33 +133,59 @@ def report_error(findings: Iterable[str]) -> None:
 
 
 def confirm(question: str) -> bool:
-    """The answer of who sits at the terminal, no being the default; yes where nobody can be asked."""
+    """The answer of who sits at the terminal, no being the default.
+
+    Raises:
+        ConfigError: nobody can be asked.
+    """
     if not (sys.stdin and sys.stdin.isatty() and _out.is_terminal):
-        return True
+        raise ConfigError(f"{question} nobody can be asked here; add --yes to start")
     return _out.input(f"{question} [y/N] ", markup=False).strip().lower() in ("y", "yes")
 
 
 def live_console() -> Console | None:
     """The console on which lines can be redrawn: that of stdout, else of stderr; None where nobody would see it."""
-    if _out.quiet:
+    if _muted.get():
         return None
     if _out.is_jupyter:
         return _out if importlib.util.find_spec("ipywidgets") else None  # rich's bars need them there
     return next((where for where in (_out, _err) if where.is_terminal and not where.is_dumb_terminal), None)
 
 
+def is_muted() -> bool:
+    """Whether what is said here goes unseen."""
+    return _muted.get()
+
+
 @contextmanager
-def printing_nothing() -> Iterator[None]:
-    """Prints nothing meanwhile; errors are still raised."""
-    consoles = _out, _err, _pipe
-    before = [where.quiet for where in consoles]
-    for where in consoles:
-        where.quiet = True
+def muted() -> Iterator[None]:
+    """Prints nothing of what is said in this thread meanwhile; errors are still raised."""
+    token = _muted.set(True)
     try:
         yield
     finally:
-        for where, was in zip(consoles, before, strict=True):
-            where.quiet = was
+        _muted.reset(token)
+
+
+@contextmanager
+def _copied_to(write: Callable[[str], None] | None) -> Iterator[None]:
+    token = _copier.set(write)
+    try:
+        yield
+    finally:
+        _copier.reset(token)
+
+
+def copied_to(write: Callable[[str], None]) -> AbstractContextManager[None]:
+    """Gives every line that is said in this thread meanwhile to `write` too, whole and whether or not it is shown."""
+    return _copied_to(write)
+
+
+def _copy(text: str) -> None:
+    write = _copier.get()
+    if write is not None:
+        for line in filter(None, text.splitlines()):
+            write(line)
 
 
 @contextmanager
@@ -157,20 +204,34 @@ def people_on_stderr() -> Iterator[None]:
 
 def show_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Prints a table; a column whose cells are all numbers is aligned to the right. Piped, it is not wrapped."""
-    header, *cells = [[encodable(visible(str(cell)), _out.encoding) for cell in row] for row in (columns, *rows)]
+    lines = [[visible(str(cell)) for cell in row] for row in (columns, *rows)]
+    encoded = [[encodable(cell, _out.encoding) for cell in row] for row in lines]
+    if _out.is_terminal or _out.is_jupyter or _muted.get():
+        if _copier.get() is not None:
+            _copy("\n".join(_drawn(lines)))
+        if not _muted.get():
+            _out.print(_table(encoded))
+        return
+    for line in _drawn(encoded):
+        say_exactly(line)
+
+
+def _drawn(lines: Sequence[Sequence[str]]) -> list[str]:
+    """The lines of a table as a pipe gets them."""
+    with _written(_pipe.file), _pipe.capture() as drawn:  # at its end rich writes, if only nothing
+        _pipe.print(_table(lines))
+    return [line.rstrip() for line in drawn.get().splitlines()]
+
+
+def _table(lines: Sequence[Sequence[str]]) -> Table:
+    header, *cells = lines
     table = Table(box=None, header_style="bold", pad_edge=False)
     for index, column in enumerate(header):
         numeric = all(row[index].lstrip("-+")[:1].isdigit() or not row[index] for row in cells)
         table.add_column(Text(column), justify="right" if numeric else "left", overflow="fold")
     for row in cells:
         table.add_row(*map(Text, row))
-    if _out.is_terminal or _out.is_jupyter:
-        _out.print(table)
-        return
-    with _written(_pipe.file), _pipe.capture() as drawn:  # at its end rich writes, if only nothing
-        _pipe.print(table)
-    for line in drawn.get().splitlines():
-        say_exactly(line.rstrip())
+    return table
 
 
 def has_room(characters: int) -> bool:

@@ -22,7 +22,7 @@ from cnnbench.assemble import (
     with_given_model,
 )
 from cnnbench.config.run_config import RunConfig
-from cnnbench.console import note, printing_nothing, say, say_exactly
+from cnnbench.console import copied_to, muted, note, say, say_exactly
 from cnnbench.data import Source, Splits
 from cnnbench.data.batches import Normalize
 from cnnbench.data.find import find_data, read_splits
@@ -64,7 +64,7 @@ def run_experiment(
         CnnbenchError: what the user can mend; its class tells the exit code.
     """
     if quiet:
-        with printing_nothing():
+        with muted():
             return run_experiment(config, path, model=model, resume=resume)
     started, load, path = time.monotonic(), LoadMeter(), Path(path)
     if model is not None:
@@ -74,7 +74,7 @@ def run_experiment(
     source = find_data(config.data)
     with out_of_memory_named(config.batch_size):
         model, description = rehearse(config, source, model)
-    with RunFolder(path, resume=resume) as run, out_of_memory_named(config.batch_size):
+    with RunFolder(path, resume=resume) as run, copied_to(run.log), out_of_memory_named(config.batch_size):
         if not resume:
             run.start(config.as_dict(), environment(device), **facts(config, source, description))
         require_room(path, bytes_needed(model, source.num_classes, config.checkpoint["keep"]))

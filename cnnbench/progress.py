@@ -5,7 +5,7 @@ All waits share one display, so that one within another (validation within train
 
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from rich.console import Console
@@ -76,13 +76,13 @@ _display = _Display()
 def waiting(what: str, total: int | None = None, done: int = 0) -> Iterator[Wait]:
     """Shows, as long as it lasts, that `what` is being done: with a bar and the time left where `total` is known.
 
-    Where nothing live can be shown, a line on stderr says it once, after some seconds; within another wait nothing does.
+    Where nothing live can be shown, a line on stderr says it once, after some seconds; not within another wait.
     """
     _display.waits += 1
     where = console.live_console()
     try:
         if where is None:
-            with _line_after_a_while(what) if _display.waits == 1 else nullcontext():
+            with nullcontext() if console.is_muted() or _display.waits > 1 else _line_after_a_while(what):
                 yield Wait(None, None)
             return
         if _display.progress is None:
@@ -152,10 +152,3 @@ class TrainingProgress:
     def show(self, description: str, images_per_second: float) -> None:
         """What stands beside the bar."""
         self._wait.show(description, f"{images_per_second:,.0f} images/s")
-
-    def end_epoch(self, parts: Sequence[str]) -> None:
-        """Prints a line above the bar: the parts, without the last ones that a narrow terminal has no room for."""
-        kept = list(parts)
-        while len(kept) > 1 and not console.has_room(len("  ".join(kept))):
-            kept.pop()
-        console.say("  ".join(kept))

@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 
 import torch
 
+from cnnbench.console import say_parts
 from cnnbench.data import Splits
 from cnnbench.data.batches import TrainBatches
 from cnnbench.errors import CheckpointError, DiskError, Interrupted
@@ -101,7 +102,6 @@ class Recorder:
         """Appends the epoch to metrics.jsonl, then saves a checkpoint that has seen it, unless it is too early."""
         self.run.append_metrics(metrics)
         parts = epoch_parts(metrics, self.epochs)
-        self.run.log("  ".join(parts))
         must = training.epoch == self.epochs or training.stopped or self.signals.received is not None
         saved = must or self.saver.is_due(within_epoch=False)
         if saved:
@@ -109,7 +109,7 @@ class Recorder:
         elif is_best:
             check_state_finite(training)
             self.saver.remember_best(self.state_dict())
-        self.progress.end_epoch(["*" if is_best else " ", *parts])
+        say_parts(["*" if is_best else " ", *parts])
         if self.signals.received is not None:
             if not saved:  # it came a moment ago
                 self.save(is_best=is_best)

@@ -40,7 +40,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.formatter_class = RawDescriptionHelpFormatter
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="as for `cnnbench train`, for all runs")
     parser.add_argument("--table", type=Path, metavar="DIR", help="only show the effects in the folder of an ablation")
-    parser.add_argument("--yes", action="store_true", help="start without asking")
+    parser.add_argument("--yes", action="store_true", help="start without asking; needed where nobody can be asked")
     parser.add_argument("--config-dir", metavar="PATH", help="a folder with groups of your own")
     output = parser.add_mutually_exclusive_group()
     output.add_argument("--json", action="store_true", help="print one JSON document")

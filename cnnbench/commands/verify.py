@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from cnnbench.commands.arguments import Parser
-from cnnbench.console import people_on_stderr, say, say_json, show_table
+from cnnbench.console import say, say_json, show_table
 from cnnbench.errors import DataError, UnavailableError
 from cnnbench.progress import loading_torch, waiting
 
@@ -52,7 +52,7 @@ def verify_machine(*, as_json: bool) -> None:
     with loading_torch():
         from cnnbench.sweeps.repeat import repeat_training
 
-    with people_on_stderr():
+    with waiting("training four times from one seed"):
         document = repeat_training()
     if as_json:
         say_json(document)

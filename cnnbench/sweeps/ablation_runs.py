@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from glob import escape
 from pathlib import Path
 from signal import SIGINT
 from typing import Annotated
@@ -34,6 +35,7 @@ from cnnbench.sweeps.ablation_folder import (
     write_plan,
 )
 from cnnbench.sweeps.jobs import run_jobs, sweep_folder
+from cnnbench.sweeps.watch import watching
 
 
 @dataclass(frozen=True)
@@ -150,7 +152,9 @@ def train(planned: Planned) -> dict[str, str]:
     elsewhere = [text for text in planned.hydra_overrides if not text.startswith("hydra.sweep.dir=")]
     try:
         if jobs:
-            run_jobs(jobs, [*elsewhere, f"hydra.sweep.dir='{folder}'"], planned.config_dir)
+            names = {escape(job.folder): f"{job.variant} seed={job.seed}" for job in planned.jobs}
+            with watching(folder, names):
+                run_jobs(jobs, [*elsewhere, f"hydra.sweep.dir='{folder}'"], planned.config_dir)
     except KeyboardInterrupt as stop:
         left, total = len(unfinished(folder, plan)), len(all_jobs(plan))
         raise Interrupted(

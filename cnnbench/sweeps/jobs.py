@@ -1,11 +1,12 @@
 """The Hydra application behind `cnnbench train`: overrides in, checked runs out."""
 
 import os
+import re
 import secrets
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -21,13 +22,17 @@ from omegaconf.errors import OmegaConfBaseException
 
 from cnnbench.config.compose import parse_options
 from cnnbench.config.composition import CONFIG, first_line, make_hydra, register_resolvers, to_plain
-from cnnbench.config.overrides import refuse_mistakes
+from cnnbench.config.overrides import every_job, refuse_mistakes
 from cnnbench.config.run_config import check_config
 from cnnbench.errors import ConfigError, DataError, DiskError, SweepError
 from cnnbench.progress import loading_torch
 from cnnbench.runs.folder import record_failure
 from cnnbench.runs.read import failed_runs, is_run
 from cnnbench.runs.signals import interrupting
+from cnnbench.sweeps.watch import show_sweep, watching
+
+SUBDIR = "hydra.sweep.subdir="
+JOB_NUMBER = r"\\?\$\{hydra[:.]job\.num\}"
 
 
 class JobEnded(KeyboardInterrupt):
@@ -56,8 +61,11 @@ def launch(arguments: Sequence[str]) -> None:
         raise DataError(f"{sweep}: holds runs already; choose another folder with hydra.sweep.dir=PATH")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing and leaving
     sys.argv = ["cnnbench" if options.shell_completion else "cnnbench train", *arguments]  # for environment.json
+    looks = options.help or options.hydra_help or options.shell_completion or options.cfg or options.info
+    jobs = varying_settings(options.overrides, options.config_dir) if sweep and not looks else {}
     try:
-        call_hydra(options, [f"hydra.sweep.dir={quoted(sweep)}"] if sweep else [])
+        with watching(sweep, jobs) if jobs and sweep else nullcontext():
+            call_hydra(options, [f"hydra.sweep.dir={quoted(sweep)}"] if sweep else [])
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(first_line(error)) from None
     except JobEnded as ended:
@@ -66,8 +74,28 @@ def launch(arguments: Sequence[str]) -> None:
         if error.filename is None:
             raise
         raise DiskError(f"{error.filename}: {error.strerror}; choose another folder with hydra.run.dir=PATH") from error
-    if sweep and (failures := failed_runs(sweep)):
-        raise SweepError(*failures)
+    if jobs and sweep:
+        show_sweep(sweep, jobs)
+        if failures := failed_runs(sweep):
+            raise SweepError(*failures)
+
+
+def varying_settings(overrides: Sequence[str], config_dir: str | None) -> dict[str, str]:
+    """By the pattern of its run folder's name, what is not the same in all jobs of a sweep: `optimizer=adam seed=1`."""
+    jobs = every_job(overrides, config_dir)
+    subdir = next((text.partition("=")[2] for text in overrides if text.startswith(SUBDIR)), None)
+    common = set(jobs[0]).intersection(*jobs)
+    return {
+        folder_pattern(subdir, number): " ".join(text for text in job if text not in common) or "the one job"
+        for number, job in enumerate(jobs)
+    }
+
+
+def folder_pattern(subdir: str | None, number: int) -> str:
+    """What the name of a job's folder matches; `subdir` is what the command line says it should be."""
+    if subdir is None:
+        return f"{number}-*"
+    return re.sub(r"\\?\$\{[^}]*\}", "*", re.sub(JOB_NUMBER, str(number), subdir.strip("'\"")))
 
 
 def call_hydra(options: Namespace, more: Sequence[str]) -> None:
@@ -99,7 +127,7 @@ def hydra_main(composed: DictConfig) -> float | None:
             with loading_torch():
                 from cnnbench.experiment import run_experiment
 
-            return run_experiment(check_config(to_plain(composed)), folder)["objective"]
+            return run_experiment(check_config(to_plain(composed)), folder, quiet=sweeps)["objective"]
     except (Exception, KeyboardInterrupt) as error:
         with suppress(OSError):  # only where the job made nothing in it
             folder.rmdir()

@@ -31,13 +31,13 @@ def repeat_training() -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="cnnbench-verify-") as name, warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         folder = Path(name)
-        first = run_experiment(compose(SETTINGS), folder / "first")
+        first = run_experiment(compose(SETTINGS), folder / "first", quiet=True)
         pinned = [*SETTINGS, f"device={first['device']}"]
         pinned += [f"device.{key}={_spelled(first[key])}" for key in PINNED]
-        run_experiment(compose(pinned), folder / "again")
+        run_experiment(compose(pinned), folder / "again", quiet=True)
         interrupt_and_resume(pinned, folder / "resumed")
         threads = 2 if first["threads"] == 1 else 1
-        run_experiment(compose([*pinned, f"device.threads={threads}"]), folder / "threads")
+        run_experiment(compose([*pinned, f"device.threads={threads}"]), folder / "threads", quiet=True)
         names = {
             "again": "the same seed again",
             "resumed": "interrupted and resumed",
@@ -70,7 +70,7 @@ def interrupt_and_resume(overrides: Sequence[str], path: Path) -> None:
         process.kill()
     if exit_code not in (0, 143):  # 0: it was faster
         raise CnnbenchError(f"{path}: a training that was asked to stop ended with exit code {exit_code}")
-    run_experiment(load_config(path), path, resume=True)
+    run_experiment(load_config(path), path, resume=True, quiet=True)
 
 
 def compared(run: Path, first: Path) -> dict[str, bool]:

@@ -5,7 +5,6 @@ import signal
 import pytest
 from tiny import TINY, summary
 
-from cnnbench import console
 from cnnbench.analysis.statistics import fewest_pairs
 from cnnbench.config.compose import compose
 from cnnbench.config.tables import conf_folder
@@ -245,7 +244,7 @@ def test_sixteen_comparisons_need_more_seeds_than_one():
 
 
 def ablate(cnnbench, *arguments):
-    return cnnbench("ablate", *TINY_RUN, *TWO, "hydra.sweep.dir=abl", *arguments)
+    return cnnbench("ablate", "--yes", *TINY_RUN, *TWO, "hydra.sweep.dir=abl", *arguments)
 
 
 def hashes(folder):
@@ -397,14 +396,18 @@ def test_a_folder_that_is_no_ablation_is_refused(cnnbench, tmp_path):
 
 def test_nothing_starts_when_the_answer_is_no(cnnbench, tmp_path, monkeypatch):
     monkeypatch.setattr("cnnbench.commands.ablate.confirm", lambda question: False)
-    exit_code, out, _ = ablate(cnnbench)
+    exit_code, out, _ = cnnbench("ablate", *TINY_RUN, *TWO, "hydra.sweep.dir=abl")
     assert exit_code == 0
     assert "6 runs" in out
     assert list(tmp_path.iterdir()) == []
 
 
-def test_nobody_is_asked_without_a_terminal():
-    assert console.confirm("start?")
+def test_without_a_terminal_the_plan_is_shown_and_yes_has_to_be_said(cnnbench, tmp_path):
+    exit_code, out, err = cnnbench("ablate", *TINY_RUN, *TWO, "hydra.sweep.dir=abl")
+    assert exit_code == 2
+    assert "6 runs" in out
+    assert err.splitlines()[-1] == "error: start? nobody can be asked here; add --yes to start"
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_jobs_run_with_their_own_overrides_in_folders_they_name(cnnbench, tmp_path):
