@@ -105,10 +105,8 @@ def spell_seconds(seconds: float) -> str:
     """`8.4 s`, `42 s`, `3:05 min`, `2:10 h`."""
     if seconds < 60:
         return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
-    large, small, unit = (
-        (*divmod(int(seconds), 60), "min") if seconds < 3600 else (*divmod(int(seconds) // 60, 60), "h")
-    )
-    return f"{large}:{small:02d} {unit}"
+    whole, unit = (int(seconds), "min") if seconds < 3600 else (int(seconds) // 60, "h")
+    return f"{whole // 60}:{whole % 60:02d} {unit}"
 
 
 def show_sweep(folder: Path, jobs: Mapping[str, str]) -> None:

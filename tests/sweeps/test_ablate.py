@@ -334,7 +334,7 @@ def test_a_failing_technique_is_named_and_the_others_are_shown(cnnbench, tmp_pat
     text = f"# mine\nbaseline: [optimizer=sgd, optimizer.lr=0.01]\ntechniques: {techniques}\n"
     (tmp_path / "own" / "ablation" / "mine.yaml").write_text(text)
     arguments = [*TINY, "ablation=mine", "seeds=2", "--config-dir", "own", "hydra.sweep.dir=abl"]
-    exit_code, out, err = cnnbench("ablate", *arguments)
+    exit_code, out, err = cnnbench("ablate", "--yes", *arguments)
     assert exit_code == 5
     errors = [line for line in err.splitlines() if line.startswith("error: ")]
     assert [line.split(":")[1].strip() for line in errors] == ["abl/bad-seed0", "abl/bad-seed1"]

@@ -116,7 +116,13 @@ def test_a_sweep_runs_every_combination(cnnbench, tmp_path):
     runs = sorted(path for path in (tmp_path / "my sweep").iterdir() if path.is_dir())
     assert [summary(path)["seed"] for path in runs] == [0, 0, 1, 1]
     assert len({summary(path)["weights_sha256"] for path in runs}) == 4
-    assert out.count("\nrun: ") == 4
+    ended = [line for line in out.splitlines() if " of 4  " in line]
+    assert [line.split("  ")[1] for line in ended] == [
+        f"seed={seed} optimizer={optimizer}" for seed in (0, 1) for optimizer in ("adam", "sgd")
+    ]
+    assert out.splitlines()[-2:] == ["`cnnbench compare 'my sweep'` says what made a difference", "sweep: my sweep"]
+    assert "policy" not in out
+    assert "policy  cpu" in (runs[0] / "train.log").read_text()
 
 
 def test_a_failing_job_does_not_end_the_sweep_and_is_listed(cnnbench, tmp_path):
