@@ -40,7 +40,7 @@ def test_a_folder_without_a_readable_summary_is_waited_for(tmp_path, capsys):
 def test_the_table_at_the_end_has_the_best_first_and_the_command_that_compares(tmp_path, capsys):
     folder = tmp_path / "my sweep"
     for seed, accuracy in enumerate((0.5, 0.75, None)):
-        make_run(folder / f"{seed}-simple-digits", seed=seed, test_accuracy=accuracy, total_seconds=2.0)
+        make_run(folder / f"{seed}-simple-digits", seed=seed, accuracy=accuracy, best_val_accuracy=None)
     set_status(folder / "2-simple-digits", status="failed")
     show_sweep(folder, JOBS)
     lines = capsys.readouterr().out.splitlines()
@@ -66,13 +66,8 @@ def test_folders_that_the_user_names_are_found():
 
 
 def test_seconds_are_told_as_people_say_them():
-    assert [spell_seconds(s) for s in (0.44, 42.4, 185, 3600, 7830)] == [
-        "0.4 s",
-        "42 s",
-        "3:05 min",
-        "1:00 h",
-        "2:10 h",
-    ]
+    shown = {0.44: "0.4 s", 42.4: "42 s", 185: "3:05 min", 3600: "1:00 h", 7830: "2:10 h"}
+    assert {seconds: spell_seconds(seconds) for seconds in shown} == shown
 
 
 def test_a_job_without_validation_shows_its_test_accuracy():
