@@ -228,7 +228,8 @@ def too_late(annotation: Any, value: Any, epochs: int) -> str | None:
     if part is None or part.fits(value, epochs):
         return None
     most = "at most" if part.latest == "end" else "less than"
-    return f"the training has {epochs} epochs; set it to {most} {epochs}, or to a share of them as 0.5, or raise epochs"
+    has = "1 epoch" if epochs == 1 else f"{epochs} epochs"
+    return f"the training has {has}; set it to {most} {epochs}, or to a share of them as 0.5, or raise epochs"
 
 
 def canonical(annotation: Any, value: Any, epochs: int) -> Any:

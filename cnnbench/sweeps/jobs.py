@@ -27,6 +27,7 @@ from cnnbench.errors import ConfigError, DataError, DiskError, SweepError
 from cnnbench.runs.folder import record_failure
 from cnnbench.runs.read import failed_runs, is_run
 from cnnbench.runs.signals import interrupting
+from cnnbench.sweeps.rehearsal import refuse_misfits
 
 
 class JobEnded(KeyboardInterrupt):
@@ -41,7 +42,7 @@ def launch(arguments: Sequence[str]) -> None:
     """Runs what `cnnbench train` was asked for: one job, a sweep (`-m`), or a look at the config (`--cfg job`).
 
     Raises:
-        ConfigError: with one line for every mistake, before any job has started.
+        ConfigError: with one line for every mistake in any job, before the first has started.
         DataError: the folder of the sweep holds runs.
         DiskError: the run folder cannot be made.
         SweepError: with one line for every job of a sweep that failed.
@@ -53,6 +54,8 @@ def launch(arguments: Sequence[str]) -> None:
     sweep = sweep_folder(options.overrides, "sweep") if options.multirun else None
     if sweep and any(map(is_run, sweep.glob("*"))):
         raise DataError(f"{sweep}: holds runs already; choose another folder with hydra.sweep.dir=PATH")
+    if sweep:
+        refuse_misfits(options.overrides, options.config_dir)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing and leaving
     sys.argv = ["cnnbench" if options.shell_completion else "cnnbench train", *arguments]  # for environment.json
     try:

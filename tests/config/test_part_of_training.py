@@ -77,7 +77,8 @@ def test_every_share_fits_into_every_training(epochs):
     [(TrainingLength, 0, True), (TrainingLength, 2.5, True), (TrainingLength, -0.5, False),
      (TrainingLength, True, False),
      (TrainingLength, "0.5", False), (TrainingLength, float("nan"), False), (WholeEpochs, 0, False),
-     (WholeEpochs, 2.5, False), (WholeEpochs, 1, True), (WholeEpochs, -1, False), (WholeEpochs | None, None, True), (WholeEpochs, True, False)],
+     (WholeEpochs, 2.5, False), (WholeEpochs, 1, True), (WholeEpochs, -1, False),
+     (WholeEpochs | None, None, True), (WholeEpochs, True, False)],
 )  # fmt: skip
 def test_what_is_neither_is_refused(annotation, value, fits):
     assert accepts(annotation, value) is fits
