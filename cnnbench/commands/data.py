@@ -7,7 +7,6 @@ from cnnbench.commands.arguments import Parser
 from cnnbench.commands.places import PLACES, place_rows
 from cnnbench.config.compose import compose
 from cnnbench.console import say_json, show_table
-from cnnbench.data.inspect import describe_data, locate_all
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -17,6 +16,8 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("overrides", nargs="*", metavar="data.KEY=VALUE", help="data.root=PATH data.download=true ...")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     options = parser.parse_args(arguments)
+    from cnnbench.data.inspect import describe_data, locate_all
+
     if options.name is None:
         report: Any = locate_all()
         table: tuple[Sequence[str], Sequence[Sequence[str]]] = (PLACES, place_rows(report))

@@ -6,10 +6,6 @@ from typing import Any
 from cnnbench.commands.arguments import Parser
 from cnnbench.commands.places import PLACES, place_rows
 from cnnbench.console import say, say_json, show_table
-from cnnbench.data.inspect import locate_all
-from cnnbench.device import describe_compute
-from cnnbench.machine import describe_machine
-from cnnbench.speed.policies import time_policies
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -17,6 +13,11 @@ def main(arguments: Sequence[str]) -> None:
     parser = Parser("doctor", "This machine: cores, instruction sets, GPU, speed of each precision, data sets found.")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     options = parser.parse_args(arguments)
+    from cnnbench.data.inspect import locate_all
+    from cnnbench.device import describe_compute
+    from cnnbench.machine import describe_machine
+    from cnnbench.speed.policies import time_policies
+
     document: dict[str, Any] = {
         "machine": describe_machine() | describe_compute(),
         "policies": time_policies(),

@@ -5,8 +5,6 @@ from pathlib import Path
 
 from cnnbench.commands.arguments import Parser
 from cnnbench.console import say, say_json, show_table
-from cnnbench.screen import percent
-from cnnbench.trained.evaluate import evaluate_run
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -17,6 +15,9 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--split", choices=("test", "val"), default="test", help="which part (default: test)")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     options = parser.parse_args(arguments)
+    from cnnbench.screen import percent
+    from cnnbench.trained.evaluate import evaluate_run
+
     document = evaluate_run(options.run, options.overrides, options.split)
     if options.json:
         say_json(document)

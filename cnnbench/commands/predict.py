@@ -5,9 +5,6 @@ from pathlib import Path
 
 from cnnbench.commands.arguments import Parser
 from cnnbench.console import say_json, show_table
-from cnnbench.screen import percent
-from cnnbench.trained.load import load_trained
-from cnnbench.trained.predict import predict_images
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -20,6 +17,10 @@ def main(arguments: Sequence[str]) -> None:
     options = parser.parse_args(arguments)
     if options.top < 1:
         parser.error(f"--top={options.top}: should be a whole number >= 1")
+    from cnnbench.screen import percent
+    from cnnbench.trained.load import load_trained
+    from cnnbench.trained.predict import predict_images
+
     predictions = predict_images(load_trained(options.run), options.images)
     if options.json:
         say_json(predictions)

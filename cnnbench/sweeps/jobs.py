@@ -48,16 +48,15 @@ def launch(arguments: Sequence[str]) -> None:
         SweepError: with one line for every job of a sweep that failed.
     """
     options = parse_options(arguments)
-    if not options.shell_completion:
-        looks = options.help or options.hydra_help or options.cfg or options.info  # these need no torch
-        refuse_mistakes(options.overrides, options.config_dir, sweep=options.multirun, values=not looks)
+    looks = options.help or options.hydra_help or options.cfg or options.info  # these need no torch
+    refuse_mistakes(options.overrides, options.config_dir, sweep=options.multirun, values=not looks)
     sweep = sweep_folder(options.overrides, "sweep") if options.multirun else None
     if sweep and any(map(is_run, sweep.glob("*"))):
         raise DataError(f"{sweep}: holds runs already; choose another folder with hydra.sweep.dir=PATH")
     if sweep:
         refuse_misfits(options.overrides, options.config_dir)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing and leaving
-    sys.argv = ["cnnbench" if options.shell_completion else "cnnbench train", *arguments]  # for environment.json
+    sys.argv = ["cnnbench train", *arguments]  # for environment.json
     try:
         call_hydra(options, [f"hydra.sweep.dir={quoted(sweep)}"] if sweep else [])
     except (HydraException, OmegaConfBaseException) as error:
@@ -79,8 +78,6 @@ def call_hydra(options: Namespace, more: Sequence[str]) -> None:
         ours.app_help(CONFIG, get_args_parser(), options)
     elif options.hydra_help:
         ours.hydra_help(CONFIG, get_args_parser(), options)
-    elif options.shell_completion:
-        ours.shell_completion(CONFIG, overrides)
     elif options.cfg:
         ours.show_cfg(CONFIG, overrides, options.cfg, package=None, resolve=options.resolve)
     elif options.info:
