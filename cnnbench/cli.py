@@ -48,7 +48,7 @@ def open_closed_streams() -> None:
 def run(arguments: Sequence[str]) -> int:
     """Runs a verb; gives back the exit code (CONTRIBUTING lists them). Errors go to stderr, one line each."""
     debug = "--debug" in arguments
-    arguments = [argument for argument in arguments if argument != "--debug"]
+    arguments = [argument for argument in without_comment(arguments) if argument != "--debug"]
     try:
         with interrupting():
             from cnnbench.console import flush
@@ -64,6 +64,11 @@ def run(arguments: Sequence[str]) -> int:
             raise
         return report(error)
     return 0
+
+
+def without_comment(arguments: Sequence[str]) -> list[str]:
+    """The arguments before a `#`: an interactive zsh passes on the comment of a line that was pasted."""
+    return list(arguments[: arguments.index("#")] if "#" in arguments else arguments)
 
 
 def dispatch(arguments: Sequence[str]) -> None:

@@ -41,6 +41,12 @@ def test_help_shows_every_verb_and_no_arguments_mean_help(cnnbench):
     assert cnnbench()[1] == out
 
 
+def test_a_comment_that_was_pasted_along_is_no_argument(cnnbench):
+    assert cnnbench("list", "model", "#", "what", "each", "one", "is") == cnnbench("list", "model")
+    assert cnnbench("--version", "#")[1] == f"cnnbench {__version__}\n"
+    assert cnnbench("list", "mod#el")[2].startswith("error: mod#el: no such group")
+
+
 def test_version(cnnbench):
     assert cnnbench("--version") == (0, f"cnnbench {__version__}\n", "")
 

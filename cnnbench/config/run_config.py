@@ -107,7 +107,7 @@ def check_group(group: str, node: Mapping[str, Any], epochs: int | None) -> list
     if group not in LIST_GROUPS:
         return check(table, group, node, shared=shared_settings(group), epochs=epochs)
     renamed = [name for name, values in node.items() if isinstance(values, Mapping) and "name" in values]
-    return [f"{group}.{name}.name: {name} is its name; choose another with {group}=[NAME]" for name in renamed] + [
+    return [f"{group}.{name}.name: {name} is its name; choose another with '{group}=[NAME]'" for name in renamed] + [
         finding
         for name, values in node.items()
         if isinstance(values, Mapping) and name not in renamed  # check_config has named the others

@@ -193,4 +193,4 @@ def test_no_launchers_key_is_one_that_hydra_calls():
 def test_a_file_gives_no_choice_of_a_list_another_name(tmp_path):
     text = "ema: {name: swa, start: 0.5}\n"
     found = findings(["regularization=[x]"], write(tmp_path, {"regularization/x.yaml": text}))
-    assert found == ("regularization.ema.name: ema is its name; choose another with regularization=[NAME]",)
+    assert found == ("regularization.ema.name: ema is its name; choose another with 'regularization=[NAME]'",)

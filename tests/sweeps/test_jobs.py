@@ -27,7 +27,7 @@ def lines(err):
         (
             "regularization.ema.name=swa",
             "regularization.ema.name=swa: would give the settings of one regularization to "
-            "another; choose both with regularization=[swa]",
+            "another; choose both with 'regularization=[swa]'",
         ),
         ("+augmentation.flip.name=cutout", "augmentation.flip.name=cutout: would give the settings"),
         ("+regularization={ema:{name:swa}}", "regularization.ema.name=swa: would give the settings"),
