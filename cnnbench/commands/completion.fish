@@ -1,5 +1,5 @@
 function __cnnbench_complete
-    set -l program (commandline -cpo)[1]
+    set -l program (string replace -r '^~' $HOME -- (commandline -cpo)[1])
     set -l answers ($program -sc query (commandline -cp | string collect) 2>/dev/null)
     if string match -q ':files*' -- $answers[1]
         set -l before (string replace -r '^:files ?' '' -- $answers[1])

@@ -98,6 +98,9 @@ TYPED = [
     ("cnnbench train data.root=pho\t\n", ["train", "data.root=photos"]),
     ("cnnbench predict 'my run' photos/b\t\n", ["predict", "my run", "photos/b.png"]),
     ("cnnbench list augm\t\n", ["list", "augmentation"]),
+    ("~/bin/cnnbench list los\t\n", ["list", "loss"]),
+    ("cnnbench train -m model=simple,deep_\t\n", ["train", "-m", "model=simple,deep_residual"]),
+    ("cnnbench train augmentation=[flip,cut\t]\n", ["train", "augmentation=[flip,cutout]"]),
 ]
 """What is typed, and what cnnbench is then given. A tab that does nothing would send the word as it stands."""
 
@@ -148,7 +151,8 @@ def typing(tmp_path, program):
 @pytest.mark.parametrize("shell", SHELLS)
 def test_the_real_shell_completes_what_is_typed(typing, tmp_path, shell):
     terminal = typing(shell)
-    for typed, expected in TYPED:
+    unquoted = [typed for typed, _ in TYPED if " augmentation=[" in typed] if shell == "zsh" else []  # there a pattern
+    for typed, expected in ((typed, expected) for typed, expected in TYPED if typed not in unquoted):
         terminal.type(typed)
         terminal.read_until("noted")
         given = json.loads((tmp_path / "given").read_text())

@@ -38,9 +38,12 @@ SLOW = (
     "cnnbench bench",
     "cnnbench doctor",
     "cnnbench train -m 'experiment=",
-    "cnnbench train -m experiment=",
     "python docs/results_table.py outputs/listings",
-    "python tests/benchmarks/",
+    *(
+        f"python tests/benchmarks/{name}"
+        for name in ("busy", "many_runs", "peers", "scaling", "startup", "streaming", "time_to")
+    ),
+    "python tests/torture/",
 )
 """What the commands begin with that take more than a few seconds whatever their sizes: run with -m slow."""
 
@@ -144,7 +147,7 @@ def test_what_is_not_run_is_printed_somewhere():
 
 
 def marked(command):
-    return pytest.param(command, marks=[pytest.mark.slow] if command.startswith(SLOW) else [])
+    return pytest.param(command, marks=[pytest.mark.slow] if command.startswith(SLOW) else [], id=command[:70])
 
 
 @pytest.mark.parametrize("command", [marked(command) for command in COMMANDS if command not in NOT_RUN])

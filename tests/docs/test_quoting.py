@@ -66,7 +66,7 @@ def test_the_check_sees_what_a_shell_would_change(line, found):
     assert bare(f" {line}") == found
 
 
-@pytest.mark.parametrize("line", [*LINES, *TOLD])
+@pytest.mark.parametrize("line", [*LINES, *TOLD], ids=lambda line: line[:60])
 def test_no_printed_command_has_an_unquoted_special_character(line):
     assert bare(line) == ""
 
