@@ -23,9 +23,8 @@ class Terminal:
             os.execvpe(command[0], command, {**variables, "COLUMNS": "100", "LINES": "40"})
 
     def type(self, text: str) -> None:
-        """Types the text, with a breath before each tab and after it."""
-        for part in re.split(r"(\t+)", text):
-            os.write(self.descriptor, part.encode())
+        """Types the text; who is at work reads it when done, as with a person who is quick."""
+        os.write(self.descriptor, text.encode())
 
     def read_until(self, text: str, seconds: float = 30) -> str:
         """What is shown up to and with `text`, without escape codes.

@@ -38,6 +38,9 @@ def texts():
 LINES = [command.line for command in printed()] + list(headers())
 TOLD = [found for _, text in texts() for found in re.findall(r"`(cnnbench [^`\n]+)`", text)]
 
+PARTS = [part for line in [*LINES, *TOLD] for part in re.split(r" (?:&&|\|) ", line)]
+"""The single commands of all lines, a comment with the last of its line."""
+
 
 def bare(line):
     """The characters of the line that a shell would not take as they are."""
@@ -78,11 +81,14 @@ def test_a_list_in_a_message_is_quoted():
     assert unquoted == []
 
 
+def words_of(answers):
+    return [answer.split("\0")[:-1] for answer in answers.decode().split("@@\n")[1:]]
+
+
 @pytest.mark.skipif(not shutil.which("zsh"), reason="no zsh here")
 def test_zsh_gives_each_command_the_words_that_are_meant(tmp_path):
     """An interactive zsh, as one pastes into it, in an empty folder: there a comment is a word like any other."""
-    commands = [part for line in [*LINES, *TOLD] for part in re.split(r" (?:&&|\|) ", line)]
-    script = "\n".join(["cnnbench() { print stub }", *(f"print -r -- @@; print -rN -- {part}" for part in commands)])
+    script = "\n".join(["cnnbench() { print stub }", *(f"print -r -- @@; print -rN -- {part}" for part in PARTS)])
     done = subprocess.run(
         ["zsh", "-f", "-i"],
         input=script.encode() + b"\n",
@@ -90,11 +96,21 @@ def test_zsh_gives_each_command_the_words_that_are_meant(tmp_path):
         cwd=tmp_path,
         env={**os.environ, "PS1": ""},
     )
-    answers = [answer.split("\0")[:-1] for answer in done.stdout.decode().split("@@\n")[1:]]
-    assert len(answers) == len(commands), done.stderr.decode()
-    for command, (first, *rest) in zip(commands, answers, strict=True):
+    answers = words_of(done.stdout)
+    assert len(answers) == len(PARTS), done.stderr.decode()
+    for command, (first, *rest) in zip(PARTS, answers, strict=True):
         words = [re.sub(r".*[\r\n]", "", first), *rest]
         meant = shlex.split(command, comments=True)
         if "$(" not in command:
             assert words[: len(meant)] == meant
             assert words[len(meant) :][:1] in ([], ["#"])
+
+
+@pytest.mark.parametrize(("shell", "flags"), [("bash", ["--norc", "--noprofile"]), ("fish", ["--no-config"])])
+def test_bash_and_fish_give_each_command_the_words_that_are_meant(tmp_path, shell, flags):
+    if not shutil.which(shell):
+        pytest.skip(f"no {shell} here")
+    plain = [part for part in PARTS if "$(" not in part]
+    script = "\n".join(f"printf '@@\\n'; printf '%s\\0' {part}" for part in plain)
+    done = subprocess.run([shell, *flags], input=script.encode(), capture_output=True, cwd=tmp_path)
+    assert words_of(done.stdout) == [shlex.split(part, comments=True) for part in plain]
