@@ -26,13 +26,6 @@ SHELLS = {
 }
 """The line for each shell's start-up file: ~/.bashrc, ~/.zshrc, ~/.config/fish/config.fish."""
 FILES = ":files"
-OF_TRAIN = argparse.ArgumentParser(add_help=False)  # of Hydra's flags those that `train` takes
-OF_TRAIN.add_argument("--multirun", "-m", action="store_true")
-OF_TRAIN.add_argument("--cfg", choices=("job", "hydra", "all"))
-OF_TRAIN.add_argument("--config-dir", type=Path)
-OF_TRAIN.add_argument("--info", action="store_true")
-OF_TRAIN.add_argument("--help", action="store_true")
-OF_TRAIN.add_argument("overrides", nargs="*")
 
 
 def main(arguments: Sequence[str], verbs: Mapping[str, str]) -> None:
@@ -97,9 +90,13 @@ def override_of(verb: str, given: Sequence[str], word: str, config_dir: str | No
         return [f"{FILES} {key}="]
     own = own_keys(verb)
     if verb == "data":
+        if given[0] not in choices()["data"]:
+            return [FILES]
         given = [f"data={given[0]}"]
     overrides = [text for text in given if "=" in text and text.partition("=")[0] not in own]
-    found = [text for text in candidates(word, overrides, config_dir) if verb == "ablate" or "ablation" not in text]
+    found = [
+        text for text in candidates(word, overrides, config_dir) if verb == "ablate" or not text.startswith("ablation")
+    ]
     found += [f"{name}=" for name in own if name.startswith(word) and f"{name}=" not in found]
     prefix = {"data": "data.", "evaluate": "data"}.get(verb, "")
     return [text for text in found if text.startswith(prefix)]
@@ -117,12 +114,23 @@ def own_keys(verb: str) -> list[str]:
 def parser_of(verb: str) -> argparse.ArgumentParser:
     """The parser of the verb's command line."""
     if verb == "train":
-        return OF_TRAIN
+        return parser_of_train()
     try:
         importlib.import_module(f"cnnbench.commands.{verb}").main([ASK])
     except Asked as asked:
         return asked.parser
     raise AssertionError(f"{verb} has not asked its parser")
+
+
+def parser_of_train() -> argparse.ArgumentParser:
+    """Of Hydra's flags those that `train` takes and its help names."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--multirun", "-m", action="store_true")
+    parser.add_argument("--cfg", choices=("job", "hydra", "all"))
+    parser.add_argument("--config-dir", type=Path)
+    parser.add_argument("--info", action="store_true")
+    parser.add_argument("overrides", nargs="*")
+    return parser
 
 
 def takes_value(action: argparse.Action) -> bool:
