@@ -71,7 +71,7 @@ SIZES = [
 SCRIPT_SIZES = r"(--(?:steps|rounds|epochs|count)) \d+"
 ADDED = {
     "train": ["epochs=1"],
-    "ablate": ["epochs=1", "seeds=1"],
+    "ablate": ["epochs=1", "seeds=1", "--yes"],  # nobody is there to answer
     "bench": ["--rounds=1", "data.train_images=64"],
     "docs/results_table.py": ["epochs=1"],
     "tests/benchmarks/error_rates.py": ["--experiments=20"],
@@ -122,7 +122,6 @@ def run(prepared, tmp_path, monkeypatch):
     """Runs a printed command, made small, in a copy of the prepared folder; gives back its exit code."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(prepared / "cache"))
     monkeypatch.setattr("cnnbench.data.idx.DEBIAN_FASHION", tmp_path / "none")
-    monkeypatch.setattr("cnnbench.commands.ablate.confirm", lambda _: True)
     place = tmp_path / "place"
     shutil.copytree(prepared / "place", place, symlinks=True)
     monkeypatch.chdir(place)
