@@ -5,7 +5,6 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 
 from cnnbench import __version__
 from cnnbench.errors import CnnbenchError, ConfigError, DiskError, Interrupted
@@ -49,7 +48,7 @@ def open_closed_streams() -> None:
 def run(arguments: Sequence[str]) -> int:
     """Runs a verb; gives back the exit code (CONTRIBUTING lists them). Errors go to stderr, one line each."""
     debug = "--debug" in arguments
-    arguments = [argument for argument in arguments if argument != "--debug"]
+    arguments = [argument for argument in without_comment(arguments) if argument != "--debug"]
     try:
         with interrupting():
             from cnnbench.console import flush
@@ -67,6 +66,11 @@ def run(arguments: Sequence[str]) -> int:
     return 0
 
 
+def without_comment(arguments: Sequence[str]) -> list[str]:
+    """The arguments before a `#`: an interactive zsh passes on the comment of a line that was pasted."""
+    return list(arguments[: arguments.index("#")] if "#" in arguments else arguments)
+
+
 def dispatch(arguments: Sequence[str]) -> None:
     """Calls the function of the verb with the arguments after it.
 
@@ -81,7 +85,9 @@ def dispatch(arguments: Sequence[str]) -> None:
 
         say(f"cnnbench {__version__}")
     elif verb in ("-sc", "--shell-completion"):
-        complete(arguments)
+        from cnnbench.commands.completion import main as complete
+
+        complete(rest, VERBS)
     elif verb in VERBS:
         run_command(verb, rest)
     else:
@@ -101,31 +107,13 @@ def run_command(verb: str, arguments: Sequence[str]) -> None:
 
 def show_help() -> None:
     """Shows the verbs."""
+    from cnnbench.commands.completion import SHELLS
     from cnnbench.console import say, show_table
 
     say("cnnbench: train CNN image classifiers from a config, and show by measurement what helped.\n")
     show_table(("verb", ""), VERBS.items())
-    say('\nEach verb has --help. Shell completion: eval "$(cnnbench -sc install=bash)" (or zsh, fish).')
-
-
-def complete(arguments: Sequence[str]) -> None:
-    """Answers the shell: verbs for the first word, else what Hydra knows of `train`, which `bench` takes too."""
-    from cnnbench.console import say
-
-    line = os.environ.get("COMP_LINE", "")
-    words = line.split()
-    if any(argument.startswith("query=") for argument in arguments):
-        if len(words) < 2 or (len(words) == 2 and not line.endswith(" ")):
-            prefix = words[1] if len(words) == 2 else ""
-            say(" ".join(verb for verb in VERBS if verb.startswith(prefix)))
-            return
-        if words[1] not in ("train", "bench"):
-            return
-        os.environ["COMP_LINE"] = line.replace(f" {words[1]}", "", 1)
-        with suppress(ConfigError):  # nobody reads a message while completing a word
-            run_command("train", arguments)
-        return
-    run_command("train", arguments)
+    say("\nEach verb has --help. Completion in the shell, for its start-up file:\n")
+    show_table(("shell", ""), SHELLS.items())
 
 
 def say_why(line: str) -> None:

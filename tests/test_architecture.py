@@ -255,7 +255,6 @@ def test_every_module_public_function_and_class_has_a_docstring(module):
     assert [getattr(node, "name", module) for node in (tree, *public) if not ast.get_docstring(node)] == []
 
 
-COMPLETION = {"COMP_LINE": "cnnbench train model=de", "COMP_POINT": "23"}
 WITHOUT_TORCH = {
     "--help": "run(['--help'])",
     "--version": "run(['--version'])",
@@ -268,7 +267,14 @@ WITHOUT_TORCH = {
     "report --help": "run(['report', '--help'])",
     "ablate --help": "run(['ablate', '--help'])",
     "plan --help": "run(['plan', '--help'])",
-    "completion": "run(['-sc', 'query=bash'])",
+    "evaluate --help": "run(['evaluate', '--help'])",
+    "predict --help": "run(['predict', '--help'])",
+    "doctor --help": "run(['doctor', '--help'])",
+    "data --help": "run(['data', '--help'])",
+    "completing verbs": "run(['-sc', 'query', 'cnnbench tr'])",
+    "completing choices": "run(['-sc', 'query', 'cnnbench train model=de'])",
+    "completing keys": "run(['-sc', 'query', 'cnnbench train optimizer.'])",
+    "completing flags": "sum(run(['-sc', 'query', f'cnnbench {verb} --']) for verb in VERBS)",
     "an unknown verb": "run(['trian']) - 2",
     "reading runs": "__import__('cnnbench.runs.format').runs.format.new_run_id() == ''",
 }
@@ -279,14 +285,14 @@ def test_what_needs_no_torch_does_not_wait_for_it(code, tmp_path):
     heavy = "[m for m in ('torch', 'torchvision', 'sklearn', 'scipy', 'matplotlib', 'pandas') if m in sys.modules]"
     script = f"""
 import sys
-from cnnbench.cli import run
+from cnnbench.cli import VERBS, run
 try:
     code = int({code})
 except SystemExit as leaving:  # as Hydra's --help does
     code = leaving.code or 0
 sys.stderr.write(repr(({heavy}, code)))
 """
-    variables = os.environ | COMPLETION | {"PYTHONPATH": str(ROOT)}
+    variables = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=tmp_path, env=variables)
     assert done.stderr.endswith("([], 0)"), done.stderr
     assert os.listdir(tmp_path) == []

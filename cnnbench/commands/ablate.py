@@ -28,7 +28,7 @@ its own keys, with their defaults:
   ablation=articles        a file of conf/ablation: a baseline and techniques (`cnnbench list ablation`)
   mode=add_one             add_one: the baseline with each | leave_one: all but each | pairs: also with every two
   seeds=6                  how many: 0, 1, ...; one comparison needs six to decide anything, 16 need ten
-  techniques=[A,B]         only these of the file
+  'techniques=[A,B]'       only these of the file
   metric=test_accuracy     a number of summary.json
   margin=0.002             differences below it have no practical effect
 """

@@ -2,9 +2,20 @@
 
 import argparse
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from cnnbench.errors import ConfigError
+
+ASK = "\0"  # no shell can pass it on
+"""What a verb is given as its one argument by who only wants its parser."""
+
+
+class Asked(Exception):
+    """Carries the `parser` of a verb that was given ASK."""
+
+    def __init__(self, parser: argparse.ArgumentParser) -> None:
+        super().__init__(parser)
+        self.parser = parser
 
 
 class Parser(argparse.ArgumentParser):
@@ -13,6 +24,18 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, verb: str, description: str) -> None:
         super().__init__(prog=f"cnnbench {verb}", description=description, allow_abbrev=False)
         self._verb = verb
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Raises: Asked, where that is what the arguments say."""
+        if args == [ASK]:
+            raise Asked(self)
+        return super().parse_args(args, namespace)
+
+    def parse_intermixed_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Raises: Asked, where that is what the arguments say."""
+        if args == [ASK]:
+            raise Asked(self)
+        return super().parse_intermixed_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
         """Raises: ConfigError."""

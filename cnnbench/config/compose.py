@@ -32,11 +32,13 @@ def parse_options(arguments: Sequence[str]) -> Namespace:
         parser.error("--config-path and --config-name are not supported, --config-dir adds a folder of your own")
     if options.experimental_rerun:
         parser.error("--experimental-rerun: refused, it would run code from a file; use cnnbench resume")
+    if options.shell_completion:
+        parser.error("--shell-completion is for cnnbench itself: cnnbench -sc install=bash")
     if options.package:
         parser.error("--package is not supported, --cfg shows the whole config")
     if options.resolve and not options.cfg:
         parser.error("--resolve goes with --cfg")
-    if sum(map(bool, (options.run, options.multirun, options.cfg, options.info, options.shell_completion))) > 1:
+    if sum(map(bool, (options.run, options.multirun, options.cfg, options.info))) > 1:
         parser.error("only one of -m, --cfg, --info and --run can be given")
     return options
 

@@ -166,7 +166,7 @@ def _wrong_sweep(override: Override, sweep: bool) -> list[str]:
     if sweep or not override.is_sweep_override():
         return []
     text = override.input_line
-    return [f"{text}: several values; sweep over them with -m, or write one list as KEY=[A,B]"]
+    return [f"{text}: several values; sweep over them with -m, or write one list as 'KEY=[A,B]'"]
 
 
 def _as_list(value: Any) -> list[Any]:

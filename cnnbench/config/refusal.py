@@ -82,8 +82,8 @@ def _renamed(override: Override) -> Iterator[str]:
     for path, name in [(override.key_or_group, value), *inner]:
         group, *rest = path.split(".")
         if group in GROUPS and rest[-1:] == ["name"] and len(rest) == (2 if group in LIST_GROUPS else 1):
-            choice = f"[{name}]" if group in LIST_GROUPS else name
-            yield f"{path}={name}: would give the settings of one {group} to another; choose both with {group}={choice}"
+            choice = f"'{group}=[{name}]'" if group in LIST_GROUPS else f"{group}={name}"
+            yield f"{path}={name}: would give the settings of one {group} to another; choose both with {choice}"
 
 
 def _what_is_wrong(override: Override, chosen: Mapping[str, Any]) -> str | None:

@@ -9,6 +9,7 @@ from cnnbench.config.settings import (
     Positive,
     PositiveInt,
     Range,
+    accepts,
     canonical_node,
     canonical_values,
     check,
@@ -81,6 +82,7 @@ def check_config(values: Mapping[str, Any]) -> RunConfig:
         ConfigError: with one line for every mistake in the whole config.
     """
     expected = types_of(RunConfig)
+    epochs = values["epochs"] if accepts(PositiveInt, values.get("epochs")) else None
     findings = check_values(values, expected, "")
     for name, section in SECTIONS.items():
         if isinstance(values.get(name), Mapping):
@@ -88,27 +90,28 @@ def check_config(values: Mapping[str, Any]) -> RunConfig:
     for group in GROUPS:
         node = values.get(group)
         if isinstance(node, Mapping):
-            findings += check_group(group, node)
+            findings += check_group(group, node, epochs)
     if findings:
         raise ConfigError(*findings)
-    plain = canonical_values({key: values[key] for key in expected}, expected)
-    plain |= {name: canonical_values(plain[name], types_of(section)) for name, section in SECTIONS.items()}
-    return RunConfig(**plain | {group: canonical_group(group, plain[group]) for group in GROUPS})
+    assert epochs is not None  # check_values has seen them
+    plain = canonical_values({key: values[key] for key in expected}, expected, epochs)
+    plain |= {name: canonical_values(plain[name], types_of(section), epochs) for name, section in SECTIONS.items()}
+    return RunConfig(**plain | {group: canonical_group(group, plain[group], epochs) for group in GROUPS})
 
 
-def check_group(group: str, node: Mapping[str, Any]) -> list[str]:
-    """The mistakes in the part of the config that one group holds."""
+def check_group(group: str, node: Mapping[str, Any], epochs: int | None) -> list[str]:
+    """The mistakes in the part of the config that one group holds, in a run of `epochs` where these are known."""
     if _is_given_model(group, node):
         return check_values({key: value for key, value in node.items() if key != "name"}, GIVEN_MODEL, group)
     table = table_of(group)
     if group not in LIST_GROUPS:
-        return check(table, group, node, shared=shared_settings(group))
+        return check(table, group, node, shared=shared_settings(group), epochs=epochs)
     renamed = [name for name, values in node.items() if isinstance(values, Mapping) and "name" in values]
-    return [f"{group}.{name}.name: {name} is its name; choose another with {group}=[NAME]" for name in renamed] + [
+    return [f"{group}.{name}.name: {name} is its name; choose another with '{group}=[NAME]'" for name in renamed] + [
         finding
         for name, values in node.items()
         if isinstance(values, Mapping) and name not in renamed  # check_config has named the others
-        for finding in check(table, group, {"name": name, **values}, path=f"{group}.{name}")
+        for finding in check(table, group, {"name": name, **values}, path=f"{group}.{name}", epochs=epochs)
     ]
 
 
@@ -116,13 +119,13 @@ def _is_given_model(group: str, node: Mapping[str, Any]) -> bool:
     return group == "model" and node.get("name") == FROM_PYTHON
 
 
-def canonical_group(group: str, node: Mapping[str, Any]) -> dict[str, Any]:
+def canonical_group(group: str, node: Mapping[str, Any], epochs: int) -> dict[str, Any]:
     """The part of a checked config that one group holds, in its canonical form; where order means nothing, by name."""
     if _is_given_model(group, node):
         return dict(node)
     table, shared = table_of(group), shared_settings(group)
     if not GROUPS[group].is_list:
-        return canonical_node(table, group, node, shared=shared)
+        return canonical_node(table, group, node, shared=shared, epochs=epochs)
     names = node if GROUPS[group].is_ordered else sorted(node)
-    chosen = {name: canonical_node(table, group, {"name": name, **node[name]}) for name in names}
+    chosen = {name: canonical_node(table, group, {"name": name, **node[name]}, epochs=epochs) for name in names}
     return {name: {key: value for key, value in values.items() if key != "name"} for name, values in chosen.items()}

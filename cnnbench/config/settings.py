@@ -5,6 +5,7 @@ Those after `*` are its settings: exactly the keys of its YAML, with their types
 """
 
 import inspect
+import math
 import os
 import sys
 import types
@@ -42,6 +43,35 @@ class Range:
         return " and ".join(f"{sign} {bound:g}" for sign, bound in bounds if bound is not None)
 
 
+@dataclass(frozen=True)
+class PartOfTraining:
+    """A length or a moment of the training, as metadata of `Annotated`: a number strictly between 0 and 1 is a share of
+    the run's epochs, any other counts epochs.
+
+    Attributes:
+        at_least: the fewest epochs.
+        whole: only whole epochs count. In a checked config a share has become so many of them, see `whole_epochs`.
+        latest: "end": not after the training. "before the end": what begins then would never act at the end.
+            "any": where it is after the end, it is never reached.
+    """
+
+    at_least: int = 0
+    whole: bool = False
+    latest: Literal["end", "before the end", "any"] = "end"
+
+    def __contains__(self, value: float) -> bool:
+        return 0 < value < 1 or (value >= self.at_least and (not self.whole or isinstance(value, int)))
+
+    def fits(self, value: float, epochs: int) -> bool:
+        """Whether a training of so many epochs has room for it."""
+        length = in_epochs(value, epochs)
+        return self.latest == "any" or length < epochs or (self.latest == "end" and length == epochs)
+
+    def __str__(self) -> str:
+        many = "whole number of epochs" if self.whole else "number of epochs"
+        return f"a {many} >= {self.at_least} or, as a number between 0 and 1, a share of them"
+
+
 FolderPath = NewType("FolderPath", str)
 """A folder; in a checked config an absolute path, whatever the process's working directory was."""
 Positive = Annotated[float, Range(above=0)]
@@ -50,9 +80,23 @@ Fraction = Annotated[float, Range(at_least=0, at_most=1)]
 ProperFraction = Annotated[float, Range(at_least=0, below=1)]
 PositiveInt = Annotated[int, Range(at_least=1)]
 Count = Annotated[int, Range(at_least=0)]
+TrainingLength = Annotated[float, PartOfTraining()]
+TrainingMoment = Annotated[float, PartOfTraining(latest="before the end")]
+WholeEpochs = Annotated[int, PartOfTraining(at_least=1, whole=True)]
+Patience = Annotated[int, PartOfTraining(at_least=1, whole=True, latest="any")]
 
 
 LARGEST_INT = 2**63 - 1  # what a tensor of whole numbers can hold
+
+
+def in_epochs(value: float, epochs: int) -> float:
+    """The epochs, maybe fractional, that a setting of `PartOfTraining` stands for in a training of `epochs`."""
+    return value * epochs if 0 < value < 1 else value
+
+
+def whole_epochs(value: float, epochs: int) -> int:
+    """The same in whole epochs: a share is rounded up, so that it is never 0 (0.5 of three epochs are 2)."""
+    return max(1, math.ceil(round(in_epochs(value, epochs), 9)))  # 0.07 * 100 is a little more than 7
 
 
 def spell(value: Any) -> str:
@@ -83,12 +127,19 @@ def context_names(function: Callable[..., Any]) -> list[str]:
 
 
 def check(
-    table: Table, group: str, node: Node, *, path: str | None = None, shared: Callable[..., Any] | None = None
+    table: Table,
+    group: str,
+    node: Node,
+    *,
+    path: str | None = None,
+    shared: Callable[..., Any] | None = None,
+    epochs: int | None = None,
 ) -> list[str]:
     """Every mistake in `node`, one line each, named as the user typed it (`model.widths=[0]: ...`).
 
     `node["name"]` chooses from `table`; the other keys are checked against that function's settings and
-    those of `shared` (keys that every choice of the group has). `path` is the prefix in messages.
+    those of `shared` (keys that every choice of the group has), where the run's `epochs` are given also against
+    these. `path` is the prefix in messages.
     """
     path = path or group
     name = node.get("name")
@@ -96,19 +147,21 @@ def check(
     if function is None:
         return [f"{path}={spell(name)}: no such {group}{suggest(str(name), table)}"]
     expected = settings(function) | (settings(shared) if shared else {})
-    return check_values({k: v for k, v in node.items() if k != "name"}, expected, path)
+    return check_values({k: v for k, v in node.items() if k != "name"}, expected, path, epochs)
 
 
-def canonical_node(table: Table, group: str, node: Node, *, shared: Callable[..., Any] | None = None) -> dict[str, Any]:
+def canonical_node(
+    table: Table, group: str, node: Node, *, shared: Callable[..., Any] | None = None, epochs: int
+) -> dict[str, Any]:
     """A node in which `check` has found no mistake, with its values in their `canonical` form."""
     function = find(table, group, node["name"])
     assert function is not None
     expected = {"name": str} | settings(function) | (settings(shared) if shared else {})
-    return canonical_values(node, expected)
+    return canonical_values(node, expected, epochs)
 
 
-def check_values(node: Node, expected: Mapping[str, Any], path: str) -> list[str]:
-    """Every unknown or missing key and every value of the wrong type or out of range, one line each."""
+def check_values(node: Node, expected: Mapping[str, Any], path: str, epochs: int | None = None) -> list[str]:
+    """Every unknown or missing key and every value of the wrong type, out of range or after `epochs`, one line each."""
     prefix = f"{path}." if path else ""
     findings = []
     for key, value in node.items():
@@ -117,6 +170,8 @@ def check_values(node: Node, expected: Mapping[str, Any], path: str) -> list[str
         elif not accepts(expected[key], value):
             largest = f", at most {LARGEST_INT}" if isinstance(value, int) and value > LARGEST_INT else ""
             findings.append(f"{prefix}{key}={spell(value)}: should be {in_words(expected[key])}{largest}")
+        elif epochs is not None and (late := too_late(expected[key], value, epochs)):
+            findings.append(f"{prefix}{key}={spell(value)}: {late}")
     findings += [f"{prefix}{key}: missing; give {in_words(expected[key])}" for key in expected if key not in node]
     return findings
 
@@ -140,7 +195,8 @@ def accepts(annotation: Any, value: Any) -> bool:
     """Whether `value`, as YAML reads it, fits the annotation; NaN, infinity and more than 64 bits never do."""
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
-        return accepts(arguments[0], value) and all(value in limit for limit in arguments[1:])
+        kind = float if _part_of_training(annotation) else arguments[0]  # which takes a share of whole epochs too
+        return accepts(kind, value) and all(value in limit for limit in arguments[1:])
     if origin is Literal:
         return any(value == choice and type(value) is type(choice) for choice in arguments)
     if origin in (Union, types.UnionType):
@@ -157,16 +213,36 @@ def accepts(annotation: Any, value: Any) -> bool:
     return annotation is Any or value is annotation or isinstance(value, annotation or types.NoneType)
 
 
-def canonical(annotation: Any, value: Any) -> Any:
+def _part_of_training(annotation: Any) -> PartOfTraining | None:
+    return next((part for part in get_args(annotation)[1:] if isinstance(part, PartOfTraining)), None)
+
+
+def too_late(annotation: Any, value: Any, epochs: int) -> str | None:
+    """What is wrong with `value`, which the annotation accepts, in a training of `epochs`; None where it fits."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is list:
+        return next(filter(None, (too_late(arguments[0], item, epochs) for item in value)), None)
+    if origin in (Union, types.UnionType):
+        return too_late(next(choice for choice in arguments if accepts(choice, value)), value, epochs)
+    part = _part_of_training(annotation)
+    if part is None or part.fits(value, epochs):
+        return None
+    most = "at most" if part.latest == "end" else "less than"
+    has = "1 epoch" if epochs == 1 else f"{epochs} epochs"
+    return f"the training has {has}; set it to {most} {epochs}, or to a share of them as 0.5, or raise epochs"
+
+
+def canonical(annotation: Any, value: Any, epochs: int) -> Any:
     """`value`, which the annotation accepts, in the one form that equal settings share: 0 as 0.0 where it is a number
-    with fractions, paths absolute."""
+    with fractions, paths absolute, a share of `epochs` in whole ones where only these count."""
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
-        return canonical(arguments[0], value)
+        part = _part_of_training(annotation)
+        return whole_epochs(value, epochs) if part and part.whole else canonical(arguments[0], value, epochs)
     if origin in (Union, types.UnionType):
-        return canonical(next(choice for choice in arguments if accepts(choice, value)), value)
+        return canonical(next(choice for choice in arguments if accepts(choice, value)), value, epochs)
     if origin is list:
-        return [canonical(arguments[0], item) for item in value]
+        return [canonical(arguments[0], item, epochs) for item in value]
     if annotation is float:
         return float(value)
     if annotation is FolderPath:
@@ -174,16 +250,17 @@ def canonical(annotation: Any, value: Any) -> Any:
     return value
 
 
-def canonical_values(node: Node, expected: Mapping[str, Any]) -> dict[str, Any]:
+def canonical_values(node: Node, expected: Mapping[str, Any], epochs: int) -> dict[str, Any]:
     """Checked values in their `canonical` form, in the order of the node."""
-    return {key: canonical(expected[key], value) for key, value in node.items()}
+    return {key: canonical(expected[key], value, epochs) for key, value in node.items()}
 
 
 def in_words(annotation: Any) -> str:
     """The annotation in words: `a number > 0`, `one of max, avg`, `a list of whole numbers >= 1`."""
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
-        return " ".join([in_words(arguments[0]), *map(str, arguments[1:])])
+        part = _part_of_training(annotation)
+        return str(part) if part else " ".join([in_words(arguments[0]), *map(str, arguments[1:])])
     if origin is Literal:
         return f"one of {', '.join(map(str, arguments))}"
     if origin in (Union, types.UnionType):

@@ -199,7 +199,7 @@ def common_size(paths: Sequence[str]) -> tuple[int, int]:
         (first, one), (second, other), *_ = sizes.items()
         raise DataError(
             f"data.image_size=null: the images differ in size ({Path(one).name} {first}, {Path(other).name} {second}); "
-            "set data.image_size=[height,width]"
+            "set 'data.image_size=[height,width]'"
         )
     return next(iter(sizes))
 

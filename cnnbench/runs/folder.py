@@ -62,7 +62,8 @@ class RunFolder:
                 self.summary = unknown_run() | read_summary(path)
             elif any((path / name).exists() for name in (SUMMARY, METRICS, CHECKPOINTS)):
                 raise DataError(
-                    f"{path}: holds a run already; continue it with `cnnbench resume {path}` or choose another"
+                    f"{path}: holds a run already; continue it with `cnnbench resume {quote(str(path))}` "
+                    "or choose another"
                 )
             self._drop_leftovers()
         except CnnbenchError:

@@ -168,7 +168,7 @@ def refuse_equal(group_hashes: Mapping[str, str]) -> None:
         if first.setdefault(group_hash, name) != name:
             findings.append(
                 f"{name}: the same config as {first[group_hash]}, one of its overrides sets what is set already; "
-                "choose others with techniques=[A,B]"
+                "choose others with 'techniques=[A,B]'"
             )
     if findings:
         raise ConfigError(*findings)

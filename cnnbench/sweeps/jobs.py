@@ -29,6 +29,7 @@ from cnnbench.progress import loading_torch
 from cnnbench.runs.folder import record_failure
 from cnnbench.runs.read import failed_runs, is_run
 from cnnbench.runs.signals import interrupting
+from cnnbench.sweeps.rehearsal import refuse_misfits
 from cnnbench.sweeps.watch import show_sweep, watching
 
 SUBDIR = "hydra.sweep.subdir="
@@ -47,21 +48,21 @@ def launch(arguments: Sequence[str]) -> None:
     """Runs what `cnnbench train` was asked for: one job, a sweep (`-m`), or a look at the config (`--cfg job`).
 
     Raises:
-        ConfigError: with one line for every mistake, before any job has started.
+        ConfigError: with one line for every mistake in any job, before the first has started.
         DataError: the folder of the sweep holds runs.
         DiskError: the run folder cannot be made.
         SweepError: with one line for every job of a sweep that failed.
     """
     options = parse_options(arguments)
-    if not options.shell_completion:
-        looks = options.help or options.hydra_help or options.cfg or options.info  # these need no torch
-        refuse_mistakes(options.overrides, options.config_dir, sweep=options.multirun, values=not looks)
+    looks = options.help or options.hydra_help or options.cfg or options.info  # these need no torch
+    refuse_mistakes(options.overrides, options.config_dir, sweep=options.multirun, values=not looks)
     sweep = sweep_folder(options.overrides, "sweep") if options.multirun else None
     if sweep and any(map(is_run, sweep.glob("*"))):
         raise DataError(f"{sweep}: holds runs already; choose another folder with hydra.sweep.dir=PATH")
+    if sweep and not looks:
+        refuse_misfits(options.overrides, options.config_dir)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing and leaving
-    sys.argv = ["cnnbench" if options.shell_completion else "cnnbench train", *arguments]  # for environment.json
-    looks = options.help or options.hydra_help or options.shell_completion or options.cfg or options.info
+    sys.argv = ["cnnbench train", *arguments]  # for environment.json
     jobs = varying_settings(options.overrides, options.config_dir) if sweep and not looks else {}
     try:
         with watching(sweep, jobs) if jobs and sweep else nullcontext():
@@ -105,8 +106,6 @@ def call_hydra(options: Namespace, more: Sequence[str]) -> None:
         ours.app_help(CONFIG, get_args_parser(), options)
     elif options.hydra_help:
         ours.hydra_help(CONFIG, get_args_parser(), options)
-    elif options.shell_completion:
-        ours.shell_completion(CONFIG, overrides)
     elif options.cfg:
         ours.show_cfg(CONFIG, overrides, options.cfg, package=None, resolve=options.resolve)
     elif options.info:

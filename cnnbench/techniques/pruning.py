@@ -14,7 +14,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from cnnbench.config.settings import Positive, PositiveInt, ProperFraction
+from cnnbench.config.settings import Positive, ProperFraction, WholeEpochs
 from cnnbench.errors import ConfigError
 from cnnbench.techniques.callback import Callback
 
@@ -41,8 +41,8 @@ def magnitude(
     amount: ProperFraction,
     scope: Scope,
     schedule: Pace,
-    start_epoch: PositiveInt | None,
-    end_epoch: PositiveInt | None,
+    start_epoch: WholeEpochs | None,
+    end_epoch: WholeEpochs | None,
 ) -> Callback:
     """Removes the share `amount` of all conv and linear weights, the smallest |w| first (Han et al., 2015).
 
@@ -60,8 +60,8 @@ def threshold(
     *,
     threshold: Positive,
     schedule: Pace,
-    start_epoch: PositiveInt | None,
-    end_epoch: PositiveInt | None,
+    start_epoch: WholeEpochs | None,
+    end_epoch: WholeEpochs | None,
 ) -> Callback:
     """Removes every conv and linear weight with |w| < threshold; under a gradual schedule the threshold rises."""
     calendar = plan(schedule, start_epoch, end_epoch, epochs)
@@ -78,8 +78,8 @@ def filters(
     norm: Literal["l1", "l2"],
     scope: Scope,
     schedule: Pace,
-    start_epoch: PositiveInt | None,
-    end_epoch: PositiveInt | None,
+    start_epoch: WholeEpochs | None,
+    end_epoch: WholeEpochs | None,
 ) -> Callback:
     """Removes the share `amount` of all convolution filters, the smallest norm first (Li et al., 2017).
 
@@ -120,19 +120,12 @@ def plan(schedule: Pace, start_epoch: int | None, end_epoch: int | None, epochs:
     left to recover.
 
     Raises:
-        ConfigError: the epochs are out of order, or after the last one.
+        ConfigError: the epochs are out of order.
     """
     start = start_epoch or min(epochs // 2 + 1, end_epoch or epochs)
     end = start if schedule == "one_shot" else end_epoch or max(start, math.ceil(0.75 * epochs))
-    findings = [
-        f"pruning.{key}={value}: after the last epoch; set it to at most {epochs}, or raise epochs"
-        for key, value in (("start_epoch", start_epoch), ("end_epoch", end_epoch))
-        if value is not None and value > epochs
-    ]
     if end < start:
-        findings.append(f"pruning.end_epoch={end}: before start_epoch; set it to {start} or later")
-    if findings:
-        raise ConfigError(*findings)
+        raise ConfigError(f"pruning.end_epoch={end}: before start_epoch; set it to {start} or later")
     return Calendar(schedule, start, end)
 
 

@@ -9,15 +9,14 @@ import math
 from collections.abc import Callable
 from typing import Literal
 
-from cnnbench.config.settings import Fraction, NonNegative, Positive
-from cnnbench.errors import ConfigError
+from cnnbench.config.settings import Fraction, Positive, TrainingLength, TrainingMoment, in_epochs
 
 Schedule = Callable[[int], float]
 
 
-def constant(total_steps: int, steps_per_epoch: int, *, warmup_epochs: NonNegative) -> Schedule:
+def constant(total_steps: int, steps_per_epoch: int, *, warmup_epochs: TrainingLength) -> Schedule:
     """1 after the warm-up."""
-    warmup = _warmup_steps(warmup_epochs, total_steps, steps_per_epoch)
+    warmup = _steps(warmup_epochs, total_steps, steps_per_epoch)
     return lambda step: _rise(step, warmup)
 
 
@@ -25,23 +24,26 @@ def step_decay(
     total_steps: int,
     steps_per_epoch: int,
     *,
-    milestones: list[Fraction],
+    milestones: list[TrainingMoment],
     gamma: Positive,
-    warmup_epochs: NonNegative,
+    warmup_epochs: TrainingLength,
 ) -> Schedule:
-    """`gamma` to the number of milestones passed; they are fractions of the whole training."""
-    warmup = _warmup_steps(warmup_epochs, total_steps, steps_per_epoch)
+    """`gamma` to the number of milestones passed; they are shares of the training, or epochs."""
+    warmup = _steps(warmup_epochs, total_steps, steps_per_epoch)
+    starts = [round(_steps(milestone, total_steps, steps_per_epoch), 9) for milestone in milestones]  # 0.07 * 100 > 7
 
     def factor(step: int) -> float:
-        passed = sum(step / total_steps >= milestone for milestone in milestones)
+        passed = sum(step >= start for start in starts)
         return _rise(step, warmup) * gamma**passed
 
     return factor
 
 
-def linear(total_steps: int, steps_per_epoch: int, *, final_factor: Fraction, warmup_epochs: NonNegative) -> Schedule:
+def linear(
+    total_steps: int, steps_per_epoch: int, *, final_factor: Fraction, warmup_epochs: TrainingLength
+) -> Schedule:
     """Along a straight line from 1 to `final_factor`."""
-    warmup = _warmup_steps(warmup_epochs, total_steps, steps_per_epoch)
+    warmup = _steps(warmup_epochs, total_steps, steps_per_epoch)
 
     def factor(step: int) -> float:
         return _rise(step, warmup) * _between(1, final_factor, _progress(step, warmup, total_steps))
@@ -49,9 +51,11 @@ def linear(total_steps: int, steps_per_epoch: int, *, final_factor: Fraction, wa
     return factor
 
 
-def cosine(total_steps: int, steps_per_epoch: int, *, final_factor: Fraction, warmup_epochs: NonNegative) -> Schedule:
+def cosine(
+    total_steps: int, steps_per_epoch: int, *, final_factor: Fraction, warmup_epochs: TrainingLength
+) -> Schedule:
     """Along half a cosine from 1 to `final_factor` (Loshchilov & Hutter, SGDR, 2017, equation 5)."""
-    warmup = _warmup_steps(warmup_epochs, total_steps, steps_per_epoch)
+    warmup = _steps(warmup_epochs, total_steps, steps_per_epoch)
 
     def factor(step: int) -> float:
         return _rise(step, warmup) * _between(1, final_factor, _ease(_progress(step, warmup, total_steps)))
@@ -82,14 +86,9 @@ def one_cycle(
     return factor
 
 
-def _warmup_steps(warmup_epochs: float, total_steps: int, steps_per_epoch: int) -> float:
-    epochs = total_steps / steps_per_epoch
-    if warmup_epochs > epochs:
-        raise ConfigError(
-            f"schedule.warmup_epochs={warmup_epochs:g}: longer than the training; "
-            f"set it to at most {epochs:g}, or raise epochs"
-        )
-    return warmup_epochs * steps_per_epoch
+def _steps(length: float, total_steps: int, steps_per_epoch: int) -> float:
+    """The steps, maybe a fraction, that a share of the training or a number of epochs takes."""
+    return in_epochs(length, total_steps // steps_per_epoch) * steps_per_epoch
 
 
 def _rise(step: int, warmup: float) -> float:

@@ -427,3 +427,18 @@ def test_a_technique_takes_the_time_of_its_runs_into_account(cnnbench):
     assert (
         expected_seconds(config, source, device, 10**6, 0) > 10 * expected_seconds(config, source, device, 10**3, 0) > 0
     )
+
+
+def test_what_does_not_fit_the_epochs_in_one_technique_is_told_before_anything_is_written(cnnbench, tmp_path):
+    own = tmp_path / "own" / "ablation"
+    own.mkdir(parents=True)
+    pruning = {"late": ["pruning.start_epoch=9"], "crossed": ["pruning.start_epoch=3", "pruning.end_epoch=2"]}
+    techniques = {name: ["pruning=magnitude", *settings] for name, settings in pruning.items()}
+    for name, settings in techniques.items():
+        (own / f"{name}.yaml").write_text(json.dumps({"baseline": ["epochs=3"], "techniques": {"pruning": settings}}))
+        arguments = [*TINY, "epochs=3", f"ablation={name}", "--config-dir", "own", "hydra.sweep.dir=abl"]
+        exit_code, _, err = cnnbench("ablate", *arguments)
+        assert exit_code == 2
+        key = "start_epoch=9: the training has 3 epochs" if name == "late" else "end_epoch=2: before start_epoch"
+        assert err.startswith(f"error: pruning: pruning.{key}")
+        assert not (tmp_path / "abl").exists()

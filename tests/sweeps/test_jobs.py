@@ -27,7 +27,7 @@ def lines(err):
         (
             "regularization.ema.name=swa",
             "regularization.ema.name=swa: would give the settings of one regularization to "
-            "another; choose both with regularization=[swa]",
+            "another; choose both with 'regularization=[swa]'",
         ),
         ("+augmentation.flip.name=cutout", "augmentation.flip.name=cutout: would give the settings"),
         ("+regularization={ema:{name:swa}}", "regularization.ema.name=swa: would give the settings"),
@@ -100,6 +100,47 @@ def test_a_mistake_among_the_values_of_a_sweep_stops_it_before_the_first_job(cnn
     exit_code, _, err = cnnbench("train", "-m", *sweep)
     assert exit_code == 2
     assert [line for line in lines(err) if not line.startswith(message)] == []
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("sweep", "finding"),
+    [
+        (
+            ["epochs=20,3", "pruning=magnitude", "pruning.start_epoch=1,9"],
+            "pruning.start_epoch=9: the training has 3 epochs; set it to at most 3, or to a share of them as 0.5, "
+            "or raise epochs (1 of 4 configs, the first: epochs=3 pruning.start_epoch=9)",
+        ),
+        (
+            ["pruning=magnitude", "pruning.start_epoch=1,0.9", "pruning.end_epoch=0.5"],
+            "pruning.end_epoch=2: before start_epoch; set it to 3 or later (1 of 2 configs, the first: "
+            "pruning.start_epoch=0.9)",
+        ),
+        (
+            ["model=simple,plain", "data.image_shape=[1,8,8],[1,32,32]", "model.padding=0", "model.kernel_size=11"],
+            "model: stages.0.0.branch.0.conv Conv2d kernel 11 is larger than its 8x8 map",
+        ),
+        (
+            ["data.val_fraction=0.1,0", "regularization=[early_stopping]"],
+            "regularization.early_stopping: this run has no validation images; raise data.val_fraction, or leave it "
+            "out (1 of 2 configs, the first: data.val_fraction=0)",
+        ),
+    ],
+)
+def test_what_does_not_fit_together_in_one_job_is_told_before_the_first_starts(cnnbench, tmp_path, sweep, finding):
+    keys = {text.partition("=")[0] for text in sweep}
+    rest = [text for text in TINY if text.partition("=")[0] not in keys and "model." not in text]
+    exit_code, _, err = cnnbench("train", "-m", *rest, *sweep, "hydra.sweep.dir=sweep")
+    assert exit_code == 2
+    assert lines(err)[0].startswith(finding)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_data_that_one_job_will_not_find_are_told_before_the_first_starts(cnnbench, tmp_path):
+    exit_code, _, err = cnnbench("train", "-m", "data=digits,mnist", "seed=0,1", "epochs=1")
+    assert exit_code == 65
+    assert "MNIST" in lines(err)[0]
+    assert lines(err)[0].endswith("(1 of 2 configs, the first: data=mnist)")
     assert list(tmp_path.iterdir()) == []
 
 

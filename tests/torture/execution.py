@@ -133,7 +133,7 @@ def tries() -> Iterator[Try]:
         "train --exp own/evil.pickle mo",
         "train +x.a._target_=os.s",
     ):
-        yield ["-sc", "query=bash", f"COMP_LINE=cnnbench {line}"], {}
+        yield ["-sc", "query", f"cnnbench {line}"], {}
 
 
 def torture(report: Report, count: int, seed: int, folder: Path) -> None:
@@ -154,11 +154,9 @@ def attempt(report: Report, folder: Path, arguments: Sequence[str], files: dict[
         (folder / "own" / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / "own" / name).write_text(text.replace("CANARY", str(canary)))
     words = [word.replace("CANARY", str(canary)) for word in arguments]
-    line = next((word.removeprefix("COMP_LINE=") for word in words if word.startswith("COMP_LINE=")), "")
-    variables = environment(folder, SECRET=SECRET, COMP_LINE=line, COMP_POINT=str(len(line)))
+    variables = environment(folder, SECRET=SECRET)
     variables["PYTHONPATH"] += f":{folder}"
     more = TINY if words[0] == "train" and not any("data=x" in word for word in words) else []
-    words = [word for word in words if not word.startswith("COMP_LINE=")]
     ending = run([*words, *more], folder, limit=120, env=variables)
     shown = f"{words} with {files}: {ending.err.strip()[-300:]}"
     leaks = SECRET in ending.out + ending.err or any(

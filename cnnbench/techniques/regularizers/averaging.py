@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from cnnbench.config.settings import ProperFraction
+from cnnbench.config.settings import ProperFraction, TrainingLength, in_epochs
 from cnnbench.techniques.callback import Callback
 
 STATISTICS_IMAGES = 10_000  # enough for means and variances; more would cost large sets a third of an epoch
@@ -49,13 +49,13 @@ class EMA(Callback):
 class SWA(Callback):
     """Stochastic weight averaging: the mean of the weights at the end of each epoch from `start` on.
 
-    `start` is a fraction of the training. Batch norm's statistics are those that training images have under the
-    averaged weights. Source: Izmailov et al., Averaging Weights Leads to Wider Optima, 2018, section 3.2; meant for a
-    learning rate that stays high to the end.
+    `start` is a share of the training, or in epochs. Batch norm's statistics are those that training images have under
+    the averaged weights. Source: Izmailov et al., Averaging Weights Leads to Wider Optima, 2018, section 3.2; meant for
+    a learning rate that stays high to the end.
     """
 
-    def __init__(self, model: nn.Module, steps_per_epoch: int, epochs: int, *, start: ProperFraction) -> None:
-        self.first_batch = start * epochs * steps_per_epoch
+    def __init__(self, model: nn.Module, steps_per_epoch: int, epochs: int, *, start: TrainingLength) -> None:
+        self.first_batch = in_epochs(start, epochs) * steps_per_epoch
         self.average = frozen_copy(model)
         self.batches = 0
         self.snapshots = 0

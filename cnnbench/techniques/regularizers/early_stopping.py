@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from cnnbench.config.settings import NonNegative, PositiveInt
+from cnnbench.config.settings import NonNegative, Patience
 from cnnbench.errors import ConfigError
 from cnnbench.techniques.callback import Callback
 
@@ -12,7 +12,7 @@ class EarlyStopping(Callback):
     """Stops after `patience` epochs in a row none of which beat the best `metric` by more than `min_delta`."""
 
     def __init__(
-        self, *, metric: Literal["val_loss", "val_accuracy"], patience: PositiveInt, min_delta: NonNegative
+        self, *, metric: Literal["val_loss", "val_accuracy"], patience: Patience, min_delta: NonNegative
     ) -> None:
         self.metric = metric
         self.patience = patience

@@ -5,13 +5,13 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from cnnbench.config.settings import ProperFraction
+from cnnbench.config.settings import TrainingMoment, in_epochs
 from cnnbench.errors import ConfigError
 from cnnbench.techniques.callback import Callback
 
 
 class FreezeFirstLayer(Callback):
-    """Stops training the first convolution or linear layer after the share `after` of the training.
+    """Stops training the first convolution or linear layer after the share `after` of the training, or so many epochs.
 
     The backward pass then ends above it, and its parameters neither move nor decay. Source: Brock et al.,
     FreezeOut, 2017, of which this is the first layer's part.
@@ -20,7 +20,7 @@ class FreezeFirstLayer(Callback):
         ConfigError: the model has no other such layer to go on with.
     """
 
-    def __init__(self, model: nn.Module, steps_per_epoch: int, epochs: int, *, after: ProperFraction) -> None:
+    def __init__(self, model: nn.Module, steps_per_epoch: int, epochs: int, *, after: TrainingMoment) -> None:
         layers = [m for m in model.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
         if len(layers) < 2:
             raise ConfigError(
@@ -28,7 +28,7 @@ class FreezeFirstLayer(Callback):
                 "leave freeze_first_layer out"
             )
         self.layer = layers[0]
-        self.first_frozen = after * epochs * steps_per_epoch
+        self.first_frozen = in_epochs(after, epochs) * steps_per_epoch
         self.batches = 0
 
     def on_batch(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:

@@ -6,15 +6,15 @@ from typing import Annotated, Any
 from torch import Tensor
 from torch.nn import functional as F
 
-from cnnbench.config.settings import PositiveInt, Range
+from cnnbench.config.settings import PartOfTraining, PositiveInt, Range, in_epochs
 from cnnbench.techniques.callback import Callback
 
 
 class ProgressiveResizing(Callback):
     """Shrinks the training images, from `start_scale` of height and width on, in `steps` sizes until full size.
 
-    Full size begins at the share `until` of the training, so that batch norm's statistics are those of full size at
-    the end. Sizes are even, and few: each new one costs a CPU some set-up. Bilinear without antialiasing: it is
+    Full size begins at `until`, a share of the training or in epochs, so that batch norm's statistics are those of full
+    size at the end. Sizes are even, and few: each new one costs a CPU some set-up. Bilinear without antialiasing: it is
     several times faster, and at scales from one half on no pixel is skipped. Source: Howard, Training Imagenet in 3
     hours for $25, 2018 (https://www.fast.ai/posts/2018-04-30-dawnbench-fastai.html).
     """
@@ -25,11 +25,11 @@ class ProgressiveResizing(Callback):
         epochs: int,
         *,
         start_scale: Annotated[float, Range(at_least=0.5, below=1)],
-        until: Annotated[float, Range(above=0, below=1)],
+        until: Annotated[float, PartOfTraining(at_least=1, latest="before the end")],
         steps: PositiveInt,
     ) -> None:
         self.scales = [start_scale + (1 - start_scale) * number / steps for number in range(steps)]
-        self.batches_per_scale = until * epochs * steps_per_epoch / steps
+        self.batches_per_scale = in_epochs(until, epochs) * steps_per_epoch / steps
         self.batches = 0
 
     def on_batch(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,74 @@
+"""All jobs of a sweep, looked at before the first starts: what does not fit together is told now, not hours later."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from cnnbench.config.compose import compose
+from cnnbench.config.overrides import every_job
+from cnnbench.config.run_config import RunConfig
+from cnnbench.errors import CnnbenchError, ConfigError
+from cnnbench.progress import loading_torch, waiting
+
+if TYPE_CHECKING:
+    from cnnbench.data import Source
+
+
+def refuse_misfits(overrides: Sequence[str], config_dir: str | None = None) -> None:
+    """Composes every job of a sweep and rehearses it; jobs that differ in their seed alone are one.
+
+    Raises:
+        CnnbenchError: with one line for each finding, saying in which jobs where that is not all of them.
+    """
+    own = [text for text in overrides if not text.lstrip("+~").startswith(("hydra.", "hydra/", "seed="))]
+    jobs = {" ".join(text for text in job if text not in own): job for job in every_job(own, config_dir)}
+    errors: dict[str, CnnbenchError] = {}
+    configs = {}
+    with waiting(f"looking at all {len(jobs)} configs before the first job starts", 2 * len(jobs)) as wait:
+        for varying, job in jobs.items():
+            try:
+                configs[varying] = compose(job, config_dir)
+            except ConfigError as error:
+                errors[varying] = error
+            wait.advance()
+        errors |= rehearsal_errors(configs, wait.advance)
+    refuse(errors, len(jobs))
+
+
+def rehearsal_errors(
+    configs: Mapping[str, RunConfig], after_each: Callable[[], None] = lambda: None
+) -> dict[str, CnnbenchError]:
+    """What is wrong with each of these configs, by its name: data that are not there, parts that do not fit together.
+
+    Nothing is read, nothing trained, and no device asked: a job may run on another machine.
+    """
+    with loading_torch():
+        from cnnbench.assemble import rehearse
+        from cnnbench.data.find import find_data, source_settings
+
+    sources: dict[str, Source] = {}
+    errors: dict[str, CnnbenchError] = {}
+    for name, config in configs.items():
+        place = json.dumps(source_settings(config.data), sort_keys=True)
+        try:
+            sources[place] = sources.get(place) or find_data(config.data)
+            rehearse(config, sources[place], None)
+        except CnnbenchError as error:
+            errors[name] = error
+        after_each()
+    return errors
+
+
+def refuse(errors: Mapping[str, CnnbenchError], jobs: int) -> None:
+    """Raises an error of the class of the first, with every finding once, and where it is not of all `jobs` the first
+    one that has it."""
+    having: dict[str, list[str]] = {}
+    for name, error in errors.items():
+        for finding in error.findings:
+            having.setdefault(finding, []).append(name)
+    if having:
+        lines = (
+            finding if len(names) == jobs else f"{finding} ({len(names)} of {jobs} configs, the first: {names[0]})"
+            for finding, names in having.items()
+        )
+        raise type(next(iter(errors.values())))(*lines)
