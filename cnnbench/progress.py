@@ -35,6 +35,8 @@ class _TimeColumn(ProgressColumn):
     _left = TimeRemainingColumn(compact=True)
 
     def render(self, task: Task) -> Text:
+        if not task.fields["clock"]:
+            return Text()
         return self._left.render(task) if task.total else Text(f"{task.elapsed or 0:.0f} s", style="progress.elapsed")
 
 
@@ -73,10 +75,11 @@ _display = _Display()
 
 
 @contextmanager
-def waiting(what: str, total: int | None = None, done: int = 0) -> Iterator[Wait]:
+def waiting(what: str, total: int | None = None, done: int = 0, *, clock: bool = True) -> Iterator[Wait]:
     """Shows, as long as it lasts, that `what` is being done: with a bar and the time left where `total` is known.
 
-    Where nothing live can be shown, a line on stderr says it once, after some seconds; not within another wait.
+    `clock=False` leaves out the time, for who says it beside the bar. Where nothing live can be shown, a line on stderr
+    says it once, after some seconds; not within another wait.
     """
     _display.waits += 1
     where = console.live_console()
@@ -89,7 +92,7 @@ def waiting(what: str, total: int | None = None, done: int = 0) -> Iterator[Wait
             _display.progress = _new_progress(where)
             _display.progress.start()
         progress = _display.progress
-        task = progress.add_task(console.visible(what), total=total, completed=done, beside="")
+        task = progress.add_task(console.visible(what), total=total, completed=done, beside="", clock=clock)
         try:
             yield Wait(progress, task)
         finally:

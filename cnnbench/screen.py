@@ -47,7 +47,7 @@ def policy_line(device: Device) -> str:
 def split_sizes(splits: Splits, source: Source) -> str:
     """How many images the run trains on and validates with, and that the test images wait for its end."""
     validation = f"{len(splits.val):,} to validate" if len(splits.val) else "none to validate"
-    test = "the test images are read once, at the end" if source.has_test else "none to test"
+    test = "the test is read once, at the end" if source.has_test else "none to test"
     return f"{len(splits.train):,} to train, {validation}; {test}"
 
 
@@ -55,8 +55,8 @@ def star_line(select: str, *, validates: bool) -> str:
     """What the star before an epoch means."""
     if not validates:
         return "* marks the latest epoch: without validation images there is no best one"
-    tested = "; its weights are the ones tested" if select == "best" else "; the last epoch's weights are tested"
-    return f"* marks the best epoch so far, by validation accuracy, then loss{tested}"
+    tested = "its weights" if select == "best" else "not its weights but the last"
+    return f"* marks the best epoch so far (validation accuracy, then loss): {tested} are tested"
 
 
 def percent(value: float | None) -> str:
