@@ -80,7 +80,7 @@ def dispatch(arguments: Sequence[str]) -> None:
     verb, rest = (arguments[0], arguments[1:]) if arguments else ("--help", [])
     if verb in ("-h", "--help"):
         show_help()
-    elif verb == "--version":
+    elif verb == "--version" or (verb in VERBS and "--version" in rest):
         from cnnbench.console import say
 
         say(f"cnnbench {__version__}")
@@ -91,9 +91,21 @@ def dispatch(arguments: Sequence[str]) -> None:
     elif verb in VERBS:
         run_command(verb, rest)
     else:
-        from cnnbench.config.mistakes import suggest
+        raise ConfigError(f"{verb}: no such verb{verb_meant(verb, rest)}")
 
-        raise ConfigError(f"{verb}: no such verb{suggest(verb, VERBS)}")
+
+def verb_meant(word: str, rest: Sequence[str]) -> str:
+    """The end of a message about a verb that there is not: a setting without `train`, or one spelled like it."""
+    from cnnbench.config.cures import Catalogue, cure_of_word
+    from cnnbench.config.mistakes import did_you_mean, suggest
+    from cnnbench.config.overrides import groups_of
+
+    if "=" in word and not word.startswith("-"):
+        return f"; settings come after the verb: cnnbench train {' '.join([word, *rest])}"
+    groups = groups_of(None)
+    if not did_you_mean(word, VERBS) and any(word in choices for choices in (groups, *groups.values())):
+        return cure_of_word(word, Catalogue(groups, {})).replace("; write ", "; write cnnbench train ")
+    return suggest(word, VERBS)
 
 
 def run_command(verb: str, arguments: Sequence[str]) -> None:

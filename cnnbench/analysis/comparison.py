@@ -4,8 +4,8 @@ import csv
 import io
 import math
 import statistics as plain
-from argparse import Namespace
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from cnnbench.analysis.config_labels import label_against
@@ -16,22 +16,21 @@ from cnnbench.analysis.pareto import dominated
 from cnnbench.analysis.same_data import refuse_different_data
 from cnnbench.analysis.statistics import mean_interval, median_with_misses
 from cnnbench.analysis.verdicts import Comparison, choose_baseline, compare_with
-from cnnbench.errors import ConfigError
 
 
-def compare_folders(options: Namespace) -> tuple[Collection, Group, list[Comparison]]:
+def compare_folders(
+    folders: Sequence[Path], baseline: str | None, metric: str, margin: float
+) -> tuple[Collection, Group, list[Comparison]]:
     """What is in the folders, the baseline, and every other group against it.
 
     Raises:
-        ConfigError: the margin is no number from 0 on, or there is no such baseline.
+        ConfigError: there is no such baseline.
         DataError: a folder is not there, no run counts, or the runs are on different data.
     """
-    if not 0 <= options.margin < math.inf:
-        raise ConfigError(f"--margin {options.margin}: should be a number of at least 0, as 0.002 for 0.2 points")
-    collection = collect(options.folders, options.metric)
+    collection = collect(folders, metric)
     refuse_different_data(collection.groups)
-    baseline = choose_baseline(collection.groups, options.baseline)
-    return collection, baseline, compare_with(baseline, collection.groups, options.metric, options.margin)
+    chosen = choose_baseline(collection.groups, baseline)
+    return collection, chosen, compare_with(chosen, collection.groups, metric, margin)
 
 
 COSTS = ("train_seconds", "images_per_second", "latency_ms", "parameters", "nonzero_parameters", "macs", "model_bytes")

@@ -11,6 +11,8 @@ from cnnbench.errors import ConfigError
 
 Interval = Sequence[float]
 MISSED = "missed by some"
+DEFAULT_MARGIN = 0.2  # points of an accuracy
+FEWEST_POINTS, MOST_POINTS = 0.01, 10.0
 
 
 @dataclass(frozen=True)
@@ -130,6 +132,26 @@ def metric_of(key: str) -> Metric:
     if key not in METRICS:
         raise ConfigError(f"metric={key}: no such metric{suggest(key, METRICS)}")
     return METRICS[key]
+
+
+def margin_in(given: str, value: float, metric: str) -> float:
+    """The margin of a metric in its own numbers, of one in the unit of the tables (points of an accuracy).
+
+    `given` is what was typed.
+
+    Raises:
+        ConfigError: it is no number from 0 on, or so large or small that another unit is meant.
+    """
+    scale = metric_of(metric)
+    what = f"{given}: should be"
+    if not 0 <= value < math.inf:
+        raise ConfigError(f"{what} a number of at least 0, as {DEFAULT_MARGIN}")
+    if scale.is_fraction and value > MOST_POINTS:
+        raise ConfigError(f"{what} in points, and {MOST_POINTS:g} at most: {value:g} would be {value:g} of 100 images")
+    if scale.is_fraction and 0 < value < FEWEST_POINTS:
+        meant = f"{100 * value:g}"
+        raise ConfigError(f"{what} in points, as the tables are: write {meant} for {meant} points")
+    return value / scale.factor
 
 
 def number_of(summary: Mapping[str, Any], key: str) -> float | None:

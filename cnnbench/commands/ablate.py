@@ -6,7 +6,7 @@ from contextlib import nullcontext, suppress
 from pathlib import Path
 
 from cnnbench.analysis.machines import mixed_policies
-from cnnbench.analysis.metrics import metric_of
+from cnnbench.analysis.metrics import margin_in, metric_of
 from cnnbench.analysis.plots import standalone
 from cnnbench.analysis.statistics import fewest_pairs
 from cnnbench.commands.arguments import Parser
@@ -30,7 +30,7 @@ its own keys, with their defaults:
   seeds=6                  how many: 0, 1, ...; one comparison needs six to decide anything, 16 need ten
   'techniques=[A,B]'       only these of the file
   metric=test_accuracy     a number of summary.json
-  margin=0.002             differences below it have no practical effect
+  margin=0.2               differences below it, in the unit of the table, have no practical effect
 """
 
 
@@ -47,8 +47,9 @@ def main(arguments: Sequence[str]) -> None:
     output.add_argument("--markdown", action="store_true", help="print the table in Markdown")
     options = parser.parse_intermixed_args(arguments)
     settings, overrides = own_settings(options.overrides, Settings)
-    if options.table and overrides:
-        parser.error(f"{overrides[0]}: with --table only metric=KEY and margin=NUMBER can be given")
+    planned_anew = [text for text in options.overrides if not text.startswith(("metric=", "margin="))]
+    if options.table and planned_anew:
+        parser.error(f"{planned_anew[0]}: with --table only metric=KEY and margin=NUMBER can be given")
     failures: dict[str, str] = {}
     folder = options.table
     if not folder:
@@ -100,13 +101,14 @@ def show(folder: Path, settings: Settings, *, as_json: bool, as_markdown: bool) 
     """The effects that the runs in the folder show, in the form asked for; draws them into the folder too."""
     plan = read_plan(folder)
     groups = read_groups(folder, plan, settings.metric)
-    effects = measure_effects(plan, groups, settings.metric, settings.margin)
-    write_atomically(folder / FIGURE, standalone(draw(effects, settings.metric, settings.margin)).encode())
+    margin = margin_in(f"margin={settings.margin}", settings.margin, settings.metric)
+    effects = measure_effects(plan, groups, settings.metric, margin)
+    write_atomically(folder / FIGURE, standalone(draw(effects, settings.metric, margin)).encode())
     columns, rows = table(effects, settings.metric)
     missing = why_not_done(folder, unfinished(folder, plan))
     if as_json:
         say_json(
-            effects_document(plan, groups, effects, settings.metric, settings.margin)
+            effects_document(plan, groups, effects, settings.metric, margin)
             | {"folder": str(folder), "missing": missing}
         )
         return

@@ -4,7 +4,8 @@ import argparse
 from pathlib import Path
 from typing import Any, NoReturn
 
-from cnnbench.errors import ConfigError
+from cnnbench.analysis.metrics import DEFAULT_MARGIN
+from cnnbench.errors import ConfigError, DiskError
 
 ASK = "\0"  # no shell can pass it on
 """What a verb is given as its one argument by who only wants its parser."""
@@ -42,6 +43,16 @@ class Parser(argparse.ArgumentParser):
         raise ConfigError(f"{message}; see `cnnbench {self._verb} --help`")
 
 
+def output_file(flag: str, file: Path | None) -> None:
+    """Looks before the work whether its result can be written.
+
+    Raises:
+        DiskError: `file` is a folder, or lies in none.
+    """
+    if file and (file.is_dir() or not file.parent.is_dir()):
+        raise DiskError(f"{flag} {file}: is a folder, or lies in one that is not there; name another file")
+
+
 def comparison_parser(verb: str, description: str) -> Parser:
     """A parser of folders, `--baseline`, `--metric` and `--margin`."""
     parser = Parser(verb, description)
@@ -49,6 +60,10 @@ def comparison_parser(verb: str, description: str) -> Parser:
     parser.add_argument("--baseline", metavar="GROUP", help="label or hash of a group; default: the one run first")
     parser.add_argument("--metric", default="test_accuracy", help="a number of summary.json (default: test_accuracy)")
     parser.add_argument(
-        "--margin", type=float, default=0.002, help="a difference below this has no practical effect (default: 0.002)"
+        "--margin",
+        type=float,
+        default=DEFAULT_MARGIN,
+        help=f"a difference below this has no practical effect, in the unit of the tables: points of an accuracy, "
+        f"seconds, ... (default: {DEFAULT_MARGIN})",
     )
     return parser

@@ -1,6 +1,7 @@
 """`cnnbench bench`: how fast configs train and predict on this machine, in every policy it has."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from cnnbench.commands.arguments import Parser
@@ -9,6 +10,7 @@ from cnnbench.config.overrides import every_job, refuse_mistakes
 from cnnbench.console import say, say_json, show_table
 from cnnbench.errors import ConfigError
 from cnnbench.progress import loading_torch
+from cnnbench.runs.read import is_run, read_summary
 
 DESCRIPTION = """
 Training and inference speed, latency, memory and utilisation of a config on this machine, on random images. What the
@@ -55,8 +57,16 @@ def expand(overrides: Sequence[str], config_dir: str | None, *, sweep: bool) -> 
     foreign = [text for text in overrides if text.lstrip("+~").startswith(("hydra.", "hydra/"))]
     if foreign:
         raise ConfigError(*(f"{text}: bench has no run folder and no launcher; leave it out" for text in foreign))
+    if runs := [text for text in overrides if is_run(Path(text))]:
+        raise ConfigError(*(f"{run}: is a run; bench measures settings: {settings_of(Path(run))}" for run in runs))
     refuse_mistakes(overrides, config_dir, sweep=sweep)
     return every_job(overrides, config_dir) if sweep else [list(overrides)]
+
+
+def settings_of(run: Path) -> str:
+    """The command that measures the network of a run."""
+    summary = read_summary(run)
+    return f"cnnbench bench model={summary.get('model')} data={summary.get('data')}"
 
 
 def show(document: dict[str, Any]) -> None:

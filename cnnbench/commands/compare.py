@@ -5,7 +5,8 @@ from pathlib import Path
 
 from cnnbench.analysis.compared_predictions import compare_predictions
 from cnnbench.analysis.comparison import compare_folders, comparison_document, to_csv
-from cnnbench.commands.arguments import comparison_parser
+from cnnbench.analysis.metrics import margin_in
+from cnnbench.commands.arguments import comparison_parser, output_file
 from cnnbench.commands.comparison_screen import show
 from cnnbench.console import say_json
 from cnnbench.disk import write_atomically
@@ -24,9 +25,11 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     parser.add_argument("--csv", type=Path, metavar="FILE", help="write a row for each group")
     options = parser.parse_args(arguments)
+    output_file("--csv", options.csv)
+    margin = margin_in(f"--margin {options.margin}", options.margin, options.metric)
     with waiting("comparing runs"):
-        collection, baseline, comparisons = compare_folders(options)
-        document = comparison_document(collection, comparisons, options.metric, options.margin)
+        collection, baseline, comparisons = compare_folders(options.folders, options.baseline, options.metric, margin)
+        document = comparison_document(collection, comparisons, options.metric, margin)
         if options.predictions:
             document["predictions"] = compare_predictions(baseline, collection.groups)
     if options.csv:

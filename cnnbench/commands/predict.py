@@ -1,10 +1,12 @@
 """`cnnbench predict`: class probabilities of image files."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from cnnbench.commands.arguments import Parser
 from cnnbench.console import say_json, show_table
+from cnnbench.errors import ConfigError
 from cnnbench.progress import loading_torch
 
 
@@ -18,6 +20,8 @@ def main(arguments: Sequence[str]) -> None:
     options = parser.parse_args(arguments)
     if options.top < 1:
         parser.error(f"--top={options.top}: should be a whole number >= 1")
+    if addresses := [str(image) for image in options.images if re.match(r"[a-z]+:/", str(image))]:
+        raise ConfigError(*(f"{address}: is an address; fetch it, then give the file" for address in addresses))
     with loading_torch():
         from cnnbench.screen import percent
         from cnnbench.trained.load import load_trained

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cnnbench.analysis.comparison import compare_folders
+from cnnbench.analysis.metrics import margin_in
 from cnnbench.analysis.report.page import page_document, render
-from cnnbench.commands.arguments import comparison_parser
+from cnnbench.commands.arguments import comparison_parser, output_file
 from cnnbench.console import say
 from cnnbench.disk import write_atomically
-from cnnbench.errors import DiskError
 from cnnbench.progress import waiting
 
 
@@ -19,11 +19,11 @@ def main(arguments: Sequence[str]) -> None:
     )
     parser.add_argument("-o", "--output", type=Path, default=Path("report.html"), help="default: report.html")
     options = parser.parse_args(arguments)
-    if options.output.is_dir() or not options.output.parent.is_dir():
-        raise DiskError(f"--output {options.output}: is a folder, or lies in one that is not there; name another file")
+    output_file("--output", options.output)
+    margin = margin_in(f"--margin {options.margin}", options.margin, options.metric)
     with waiting("comparing runs"):
-        found = compare_folders(options)
+        found = compare_folders(options.folders, options.baseline, options.metric, margin)
     with waiting("drawing the report"):
-        document = page_document(*found, options.metric, options.margin, options.output.parent)
+        document = page_document(*found, options.metric, margin, options.output.parent)
         write_atomically(options.output, render(document).encode())
     say(f"report: {options.output}")

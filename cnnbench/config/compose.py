@@ -9,7 +9,8 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from cnnbench.config.composition import compose_overrides, first_line, to_plain
-from cnnbench.config.overrides import refuse_mistakes
+from cnnbench.config.cures import Catalogue, cure_of_flag
+from cnnbench.config.overrides import choices_of, groups_of, refuse_mistakes
 from cnnbench.config.run_config import RunConfig, check_config
 from cnnbench.errors import ConfigError
 
@@ -27,7 +28,11 @@ def parse_options(arguments: Sequence[str]) -> Namespace:
         raise ConfigError(f"{message}; see `cnnbench train --help`")
 
     parser.error = refuse  # type: ignore[method-assign]
-    options = parser.parse_args(list(arguments))
+    options, rest = parser.parse_known_args(list(arguments))
+    flags = [text for text in rest if text.startswith("-")]
+    if flags:
+        raise ConfigError(*unknown_flags(flags, arguments, options.config_dir))
+    options.overrides += rest  # those behind a flag
     if options.config_path or options.config_name:
         parser.error("--config-path and --config-name are not supported, --config-dir adds a folder of your own")
     if options.experimental_rerun:
@@ -41,6 +46,19 @@ def parse_options(arguments: Sequence[str]) -> Namespace:
     if sum(map(bool, (options.run, options.multirun, options.cfg, options.info))) > 1:
         parser.error("only one of -m, --cfg, --info and --run can be given")
     return options
+
+
+def unknown_flags(flags: Sequence[str], arguments: Sequence[str], config_dir: str | None) -> list[str]:
+    """A line for each flag, of which there is none, with the setting it stands for."""
+    catalogue = Catalogue(groups_of(config_dir), choices_of([compose_overrides([], config_dir)]), config_dir)
+    findings = []
+    for text in flags:
+        flag, given, value = text.partition("=")
+        following = "".join(arguments[list(arguments).index(text) + 1 :][:1])
+        value = value if given or following.startswith("-") or "=" in following else following
+        cure = cure_of_flag(flag.lstrip("-"), value, catalogue)
+        findings.append(f"{' '.join(filter(None, (flag, value)))}: no such flag{cure}")
+    return findings
 
 
 def compose(overrides: Sequence[str], config_dir: str | None = None) -> RunConfig:

@@ -1,4 +1,4 @@
-"""What was meant by a key or a choice that is not there: looked for in all groups, by meaning first, then by spelling."""
+"""What was meant by a key or a choice that is not there: looked for in all groups, by meaning, then by spelling."""
 
 import difflib
 import re
@@ -46,11 +46,9 @@ class Catalogue:
         self.places = [*_top_places(), *self._settings(config_dir)]
 
     def _settings(self, config_dir: str | None) -> Iterator[Place]:
-        folders = [Path(config_dir)] if config_dir else []
         for group in GROUPS:
             for choice in self.groups.get(group, ()):
-                file = next(f for folder in (*folders, conf_folder()) if (f := folder / group / f"{choice}.yaml").exists())
-                node = _read(file)
+                node = _read(_file_of(group, choice, config_dir))
                 node = node.get(choice) or {} if group in LIST_GROUPS else node
                 yield from (Place(group, choice, key) for key in _flat(node) if key != "name")
 
@@ -97,7 +95,7 @@ def cure_of_choice(group: str, choice: str, catalogue: Catalogue) -> str:
     words = {_squeezed(known): known for known in choices}
     plain = _plain(choice)
     if meant := words.get(_squeezed(choice)) or synonyms.CHOICES.get(group, {}).get(plain):
-        return f"; did you mean {catalogue.choose(group, meant)}?"
+        return f"; did you mean {meant!r}?"
     if cure := _known_case(group, choice, catalogue):
         return cure
     if elsewhere := [other for other in catalogue.groups_with(plain) if other != group]:
@@ -105,7 +103,7 @@ def cure_of_choice(group: str, choice: str, catalogue: Catalogue) -> str:
     if places := _best_places(choice, synonyms.KEYS.get(plain, plain), catalogue):
         return _cure_by_places(places, "", catalogue, of=choice)
     if near := difflib.get_close_matches(plain, choices, n=1, cutoff=NEAR):
-        return f"; did you mean {catalogue.choose(group, near[0])}? Choose from {', '.join(choices)}"
+        return f"; did you mean {near[0]!r}? Choose from {', '.join(choices)}"
     others = {other: name for name, all_of in catalogue.groups.items() for other in all_of}
     if near := difflib.get_close_matches(plain, list(others), n=1, cutoff=SURE):
         return f"; did you mean {catalogue.choose(others[near[0]], near[0])}?"
@@ -119,6 +117,14 @@ def cure_of_word(word: str, catalogue: Catalogue) -> str:
     if groups := catalogue.groups_with(word):
         return f"; write {' or '.join(catalogue.choose(group, word) for group in groups[:MOST])}"
     return "; write KEY=VALUE, as epochs=5"
+
+
+def cure_of_flag(name: str, value: str, catalogue: Catalogue) -> str:
+    """The end of a message about a flag that stands for a setting."""
+    key = synonyms.FLAGS.get(name, name)
+    if places := _best_places(key, synonyms.KEYS.get(_plain(key), _plain(key)), catalogue):
+        return _cure_by_places(places, value, catalogue, of=name)
+    return cure_of_key(key, value, catalogue)
 
 
 def _known_case(group: str, choice: str, catalogue: Catalogue) -> str | None:
@@ -164,18 +170,21 @@ def _cure_by_places(places: Sequence[Place], value: str, catalogue: Catalogue, o
     if all(catalogue.is_active(place) for place in places):
         if not of:
             return f"; did you mean {' or '.join(repr(key) for key in keys[:MOST])}?"
-        return f"{what}write {' or '.join(f'{key}={value}' for key in keys[:MOST])}"
-    choices = list(dict.fromkeys((place.group, place.choice) for place in places if place.group))
-    ways = [
-        f"{catalogue.choose(group, choice)} {next(p.key for p in places if (p.group, p.choice) == (group, choice))}={value}"
-        for group, choice in choices[:MOST]
-    ]
+        return f"{what}write {' or '.join(as_override(key, value, catalogue) for key in keys[:MOST])}"
+    keys_of = {(place.group, place.choice): place.key for place in places if place.group}
+    choices = sorted(keys_of, key=lambda place: place[1] not in synonyms.USUAL)
+    ways = [f"{catalogue.choose(*choice)} {keys_of[choice]}={value}" for choice in choices[:MOST]]
     own = sorted({place.group for place in places})
     chosen = next(iter(catalogue.chosen.get(own[0], ())), None) if len(own) == 1 else None
     if chosen and own[0] not in LIST_GROUPS:
         having = ", ".join(choice for _, choice in choices)
         return f"; {own[0]}={chosen} has no such setting, {having} {'has' if len(choices) == 1 else 'have'}: {ways[0]}"
     return f"{what}write {' or '.join(ways)}"
+
+
+def as_override(key: str, value: str, catalogue: Catalogue) -> str:
+    """`KEY=VALUE`; of a group that takes a list the list with what it has already."""
+    return catalogue.choose(key, value) if value in catalogue.groups.get(key, ()) else f"{key}={value}"
 
 
 def _near_settings(setting: str, key: str, catalogue: Catalogue) -> list[str]:
@@ -189,9 +198,17 @@ def _near_settings(setting: str, key: str, catalogue: Catalogue) -> list[str]:
     return [*here, *(synonyms.KEYS.get(name, name) for name in found)]
 
 
+def _file_of(group: str, choice: str, config_dir: str | None) -> Path:
+    """The file of the user's own folder, else ours."""
+    own = Path(config_dir or conf_folder(), group, f"{choice}.yaml")
+    return own if own.exists() else conf_folder() / group / f"{choice}.yaml"
+
+
 def _top_places() -> Iterator[Place]:
-    top = {key: value for key, value in _read(conf_folder() / "config.yaml").items() if key not in ("defaults", "hydra")}
-    yield from (Place("", "", key) for key in _flat(top))
+    config = _read(conf_folder() / "config.yaml")
+    yield from (
+        Place("", "", key) for key in _flat({k: v for k, v in config.items() if k not in ("defaults", "hydra")})
+    )
     yield from (Place("", "", group) for group in GROUPS)
 
 

@@ -1,7 +1,8 @@
 """Every mistake in the overrides of a command line, where Hydra would stop at the first."""
 
 import itertools
-from collections.abc import Collection, Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
@@ -13,11 +14,11 @@ from omegaconf import OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from cnnbench.config.composition import compose_overrides, first_line, to_plain
-from cnnbench.config.mistakes import did_you_mean, suggest
+from cnnbench.config.cures import Catalogue, cure_of_choice, cure_of_key, cure_of_word
 from cnnbench.config.refusal import RUNS_CODE, foreign_words, is_hydras, is_special
 from cnnbench.config.run_config import check_config
 from cnnbench.config.settings import check_values
-from cnnbench.config.tables import LIST_GROUPS, conf_folder
+from cnnbench.config.tables import GROUPS, LIST_GROUPS, conf_folder
 from cnnbench.errors import CnnbenchError, ConfigError
 
 if TYPE_CHECKING:
@@ -38,34 +39,52 @@ def refuse_mistakes(
         ConfigError: with one line for each.
     """
     findings: list[str] = []
-    groups = _groups(config_dir)
+    groups = groups_of(config_dir)
     good: list[Override] = []
+    wrong: list[tuple[str, str]] = []
     unclear: set[str] = set()  # groups whose settings cannot be judged, for their choice is wrong
-    parsed = list(_parse(overrides, findings))
+    parsed = list(_parse(overrides, groups, findings))
     findings += foreign_words(parsed)
     for override in [override for override in parsed if not foreign_words([override]) and not is_hydras(override)]:
-        wrong = _wrong_choices(override, groups) + _wrong_sweep(override, sweep)
-        findings += wrong
-        unclear |= {override.key_or_group} if wrong else set()
-        good += [] if wrong else [override]
-    if values and not findings and not any(_value_findings(job, config_dir) for job in _jobs(good)):
+        refused = _wrong_use(override, groups) + _wrong_sweep(override, sweep)
+        choices = [] if refused else _wrong_choices(override, groups)
+        findings += refused
+        wrong += choices
+        unclear |= {override.key_or_group} if refused or choices else set()
+        good += [] if refused or choices else [override]
+    if values and not findings and not wrong and not any(_value_findings(job, config_dir) for job in _jobs(good)):
         return  # the rest is for telling what is wrong
     if unclear:
         good = [o for o in good if o.key_or_group.split(".")[0] not in unclear and "experiment" not in unclear]
     chosen = [override for override in good if _is_choice(override, groups)]
     try:
-        known = {key for job in _jobs(chosen) for key in _known_keys(job, config_dir)}
+        composed = [OmegaConf.to_container(compose_overrides(job, config_dir)) for job in _jobs(chosen)]
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(*findings, first_line(error)) from None
     except ConfigError as error:
         raise ConfigError(*findings, *error.findings) from None
+    known = {key for config in composed for key in _flatten(config)}
     unknown = [o for o in good if o not in chosen and not o.is_add() and o.key_or_group not in known]
-    findings += [_unknown_key(override.key_or_group, known) for override in unknown]
+    if wrong or unknown:
+        catalogue = Catalogue(groups, choices_of(composed), config_dir)
+        findings += [
+            f"{group}={choice}: no such {group}{cure_of_choice(group, choice, catalogue)}" for group, choice in wrong
+        ]
+        findings += [_unknown_key(override, catalogue) for override in unknown]
     if values:
         for job in _jobs([override for override in good if override not in unknown]):
             findings += [finding for finding in _value_findings(job, config_dir) if finding not in findings]
     if findings:
         raise ConfigError(*findings)
+
+
+def choices_of(configs: Sequence[Any]) -> dict[str, list[str]]:
+    """What composed configs have of each group."""
+    found: dict[str, dict[str, None]] = {group: {} for group in GROUPS}
+    for group, config in itertools.product(GROUPS, configs):
+        node = config.get(group) or {}
+        found[group] |= dict.fromkeys(node if group in LIST_GROUPS else [str(node.get("name"))])
+    return {group: list(names) for group, names in found.items()}
 
 
 def every_job(overrides: Sequence[str], config_dir: str | None = None) -> list[list[str]]:
@@ -74,7 +93,7 @@ def every_job(overrides: Sequence[str], config_dir: str | None = None) -> list[l
     Raises:
         ConfigError: with one line for every sweep that names no values.
     """
-    groups = _groups(config_dir)
+    groups = groups_of(config_dir)
     swept = OverridesParser.create().parse_overrides(list(overrides))
     values = [_values(override) or _matches(override, groups) for override in swept]
     findings = [
@@ -108,7 +127,7 @@ def own_settings(texts: Sequence[str], kind: type[Settings]) -> tuple[Settings, 
     return kind(**values), [text for text in texts if text not in own]
 
 
-def _groups(config_dir: str | None) -> dict[str, list[str]]:
+def groups_of(config_dir: str | None) -> dict[str, list[str]]:
     """The choices of every group, with those in the user's own folder.
 
     Raises:
@@ -123,10 +142,18 @@ def _groups(config_dir: str | None) -> dict[str, list[str]]:
     return {group: sorted(set(choices)) for group, choices in groups.items()}
 
 
-def _parse(overrides: Sequence[str], findings: list[str]) -> Iterator[Override]:
+def _parse(overrides: Sequence[str], groups: Mapping[str, list[str]], findings: list[str]) -> Iterator[Override]:
     """What can be read of `overrides`; appends to `findings` what cannot be."""
     parser = OverridesParser.create()
-    for text in overrides:
+    words = iter(itertools.zip_longest(overrides, overrides[1:]))
+    for text, following in words:
+        if following in groups.get(text, ()):
+            findings.append(f"{text} {following}: is no KEY=VALUE; write {text}={following}")
+            next(words)
+            continue
+        if re.fullmatch(r"\w[\w./-]*", text):
+            findings.append(f"{text}: is no KEY=VALUE{cure_of_word(text, Catalogue(groups, {}))}")
+            continue
         try:
             override = parser.parse_override(text)
         except HydraException as error:
@@ -146,20 +173,30 @@ def _is_choice(override: Override, groups: Mapping[str, list[str]]) -> bool:
     return override.key_or_group in groups and not isinstance(override.value(), dict)
 
 
-def _wrong_choices(override: Override, groups: Mapping[str, list[str]]) -> list[str]:
+def _wrong_use(override: Override, groups: Mapping[str, list[str]]) -> list[str]:
+    """Why no choice can be made so."""
     group = override.key_or_group
     if override.is_delete() or not _is_choice(override, groups):
         return []
     if group == "ablation":
         return [f"{override.input_line}: a run has no such group; it is for `cnnbench ablate`"]
-    parser = OverridesParser.create()
-    values = [parser.parse_override(text).value() for text in _values(override)]
-    known = groups[group]
-    if group not in LIST_GROUPS and any(isinstance(value, list) for value in values):
+    if group not in LIST_GROUPS and any(isinstance(value, list) for value in _chosen_values(override)):
         return [f"{override.input_line}: takes one {group}; only {' and '.join(LIST_GROUPS)} take a list"]
-    choices = [choice for value in values for choice in _as_list(value)]
-    wrong = ["null" if choice is None else str(choice) for choice in choices if choice not in known]
-    return [f"{group}={choice}: no such {group}{suggest(choice, known)}" for choice in wrong]
+    return []
+
+
+def _wrong_choices(override: Override, groups: Mapping[str, list[str]]) -> list[tuple[str, str]]:
+    """The choices that its group does not have, each with the group."""
+    group = override.key_or_group
+    if override.is_delete() or not _is_choice(override, groups):
+        return []
+    choices = [choice for value in _chosen_values(override) for choice in _as_list(value)]
+    return [(group, "null" if choice is None else str(choice)) for choice in choices if choice not in groups[group]]
+
+
+def _chosen_values(override: Override) -> list[Any]:
+    parser = OverridesParser.create()
+    return [parser.parse_override(text).value() for text in _values(override)]
 
 
 def _wrong_sweep(override: Override, sweep: bool) -> list[str]:
@@ -201,10 +238,6 @@ def _matches(override: Override, groups: Mapping[str, list[str]]) -> list[str]:
     return [f"{override.get_key_element()}={name}" for name in pattern.filter(groups.get(key, []))]
 
 
-def _known_keys(job: Sequence[str], config_dir: str | None) -> Iterator[str]:
-    return _flatten(OmegaConf.to_container(compose_overrides(job, config_dir)))
-
-
 def _flatten(node: Any, prefix: str = "") -> Iterator[str]:
     for key, value in node.items():
         yield f"{prefix}{key}"
@@ -212,11 +245,11 @@ def _flatten(node: Any, prefix: str = "") -> Iterator[str]:
             yield from _flatten(value, f"{prefix}{key}.")
 
 
-def _unknown_key(key: str, known: Collection[str]) -> str:
+def _unknown_key(override: Override, catalogue: Catalogue) -> str:
+    key = override.key_or_group
     if is_special(key):
         return f"{key}: {RUNS_CODE}"
-    near = did_you_mean(key, [other for other in known if other.count(".") == key.count(".")])
-    return f"{key}: unknown key{near or ';'} `cnnbench train --cfg job` shows all keys"
+    return f"{key}: unknown key{cure_of_key(key, (override.input_line or '').partition('=')[2], catalogue)}"
 
 
 def _value_findings(job: Sequence[str], config_dir: str | None) -> Sequence[str]:

@@ -7,6 +7,7 @@ Those after `*` are its settings: exactly the keys of its YAML, with their types
 import inspect
 import math
 import os
+import re
 import sys
 import types
 from collections.abc import Callable, Mapping
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from importlib.metadata import entry_points
 from typing import Annotated, Any, Literal, NewType, Union, get_args, get_origin
 
-from cnnbench.config.mistakes import suggest
+from cnnbench.config.mistakes import did_you_mean, suggest
 from cnnbench.config.tables import GROUPS, Table
 from cnnbench.errors import ConfigError
 
@@ -99,6 +100,9 @@ def whole_epochs(value: float, epochs: int) -> int:
     return max(1, math.ceil(round(in_epochs(value, epochs), 9)))  # 0.07 * 100 is a little more than 7
 
 
+OTHER_WORDS = {"yes": True, "on": True, "no": False, "off": False, "none": None, "nil": None}
+
+
 def spell(value: Any) -> str:
     """A setting as YAML spells it."""
     names = {None: "null", True: "true", False: "false"}
@@ -169,11 +173,36 @@ def check_values(node: Node, expected: Mapping[str, Any], path: str, epochs: int
             findings.append(f"{prefix}{key}: unknown key{suggest(str(key), expected)}")
         elif not accepts(expected[key], value):
             largest = f", at most {LARGEST_INT}" if isinstance(value, int) and value > LARGEST_INT else ""
-            findings.append(f"{prefix}{key}={spell(value)}: should be {in_words(expected[key])}{largest}")
+            cure = cure_of_value(f"{prefix}{key}", expected[key], value)
+            findings.append(f"{prefix}{key}={spell(value)}: should be {in_words(expected[key])}{largest}{cure}")
         elif epochs is not None and (late := too_late(expected[key], value, epochs)):
             findings.append(f"{prefix}{key}={spell(value)}: {late}")
     findings += [f"{prefix}{key}: missing; give {in_words(expected[key])}" for key in expected if key not in node]
     return findings
+
+
+def cure_of_value(key: str, annotation: Any, value: Any) -> str:
+    """What was probably meant by a value that does not fit; empty where nothing comes to mind."""
+    if not isinstance(value, str):
+        return ""
+    words = {spell(word): word for word in (True, False, None)} | OTHER_WORDS
+    if value.lower() in words and accepts(annotation, words[value.lower()]):
+        return f"; write {key}={spell(words[value.lower()])}"
+    if accepts(annotation, 1) and (several := re.fullmatch(r"(\d+)\s*(?:-|\.\.|to)\s*(\d+)", value)):
+        return f"; of several write -m '{key}=range({several[1]},{int(several[2]) + 1})'"
+    if (number := re.match(r"[-+]?\d+(\.\d+)?(e[-+]?\d+)?", value)) and re.fullmatch(
+        r" *[%a-zA-Z]+", value[number.end() :]
+    ):
+        plain = int(number[0]) if number[0].isdigit() else float(number[0])
+        return f"; write {key}={number[0]}" if accepts(annotation, plain) else ""
+    return did_you_mean(value, [spell(choice) for choice in choices_of(annotation)])
+
+
+def choices_of(annotation: Any) -> list[Any]:
+    """The values that it names one by one."""
+    if get_origin(annotation) is Literal:
+        return list(get_args(annotation))
+    return [choice for inner in get_args(annotation) for choice in choices_of(inner)]
 
 
 def build(table: Table, group: str, node: Node, *, path: str | None = None, **context: Any) -> Any:

@@ -99,27 +99,54 @@ KEYS = {
 """By another word, the last part of a key, the group or the choice that it stands for."""
 
 CHOICES = {
-    "device": {"gpu": "cuda", "nvidia": "cuda", "rocm": "cuda", "metal": "mps", "apple": "mps", "processor": "cpu"},
-    "data": {"folder": "image_folder", "imagefolder": "image_folder", "fashion": "fashion_mnist", "fmnist": "fashion_mnist"},
+    "model": {
+        "cnn": "simple",
+        "small": "simple",
+        "wrn": "wide_resnet",
+        "googlenet": "inception",
+        "residual": "deep_residual",
+    },
+    "data": {
+        "folder": "image_folder",
+        "fashion": "fashion_mnist",
+        "fmnist": "fashion_mnist",
+        "cifar": "cifar10",
+    },
+    "augmentation": {
+        "crop": "crop_flip",
+        "random_crop": "crop_flip",
+        "hflip": "flip",
+        "horizontal_flip": "flip",
+        "random_erasing": "cutout",
+        "rotation": "rotate",
+    },
+    "loss": {"ce": "cross_entropy", "nll": "cross_entropy", "huber": "smooth_l1", "mse": "smooth_l1"},
     "optimizer": {"momentum": "sgd", "nesterov": "sgd", "adam_w": "adamw"},
     "schedule": {
         "cosine_annealing": "cosine",
-        "cosineannealinglr": "cosine",
+        "cosine_annealing_lr": "cosine",
         "multistep": "step",
-        "multisteplr": "step",
-        "steplr": "step",
-        "onecyclelr": "one_cycle",
-        "1cycle": "one_cycle",
+        "multi_step_lr": "step",
+        "step_lr": "step",
+        "one_cycle_lr": "one_cycle",
         "none": "constant",
         "fixed": "constant",
-        "linear_decay": "linear",
     },
-    "loss": {"ce": "cross_entropy", "nll": "cross_entropy", "softmax": "cross_entropy", "huber": "smooth_l1", "mse": "smooth_l1"},
-    "augmentation": {"random_crop": "crop_flip", "crop": "crop_flip", "horizontal_flip": "flip", "hflip": "flip", "random_erasing": "cutout", "rotation": "rotate"},
-    "regularization": {"weight_decay": "l2", "clip": "gradient_clip", "freeze": "freeze_first_layer", "stochastic_weight_averaging": "swa", "moving_average": "ema", "drop_path": "stochastic_depth"},
-    "pruning": {"unstructured": "magnitude", "weights": "magnitude", "structured": "filter", "channel": "filter", "channels": "filter"},
-    "model": {"cnn": "simple", "small": "simple", "small_cnn": "simple", "wrn": "wide_resnet", "googlenet": "inception", "mobilenet_like": "separable", "residual": "deep_residual"},
-}  # fmt: skip
+    "regularization": {
+        "weight_decay": "l2",
+        "clip": "gradient_clip",
+        "freeze": "freeze_first_layer",
+        "moving_average": "ema",
+        "drop_path": "stochastic_depth",
+    },
+    "pruning": {
+        "unstructured": "magnitude",
+        "weights": "magnitude",
+        "structured": "filter",
+        "channel": "filter",
+    },
+    "device": {"gpu": "cuda", "nvidia": "cuda", "rocm": "cuda", "metal": "mps", "processor": "cpu"},
+}
 """By group and another word, the choice that it stands for."""
 
 ARCHITECTURES = {
@@ -135,5 +162,8 @@ ARCHITECTURES = {
 }
 """By the name of a family, the architecture of torchvision (model=torchvision) to begin with."""
 
-DEPTHS = {"resnet": "resnet", "vgg": "vgg"}
-"""Models that people name together with their depth, as resnet18."""
+USUAL = ("sgd", "image_folder", "plain")
+"""Of several choices that have a setting, those to be shown first."""
+
+FLAGS = {"e": "epochs", "b": "batch_size", "s": "seed", "o": "output_dir", "d": "data", "lr": "lr", "bs": "batch_size"}
+"""Settings that other programs take as short flags."""

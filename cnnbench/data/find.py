@@ -6,6 +6,9 @@ from typing import Any
 from cnnbench.config.settings import build, settings
 from cnnbench.data import DATASETS, Source, Splits, split
 
+SPLITTING = tuple(settings(split))
+"""The keys of `config.data` that say how the training images are divided and how many of them are used."""
+
 
 def find_data(node: Mapping[str, Any]) -> Source:
     """The data set that `config.data` names, found but not yet read.
@@ -18,8 +21,7 @@ def find_data(node: Mapping[str, Any]) -> Source:
 
 def source_settings(node: Mapping[str, Any]) -> dict[str, Any]:
     """The part of `config.data` that says where the images come from, without how they are split."""
-    shared = settings(split)
-    return {key: value for key, value in node.items() if key not in shared}
+    return {key: value for key, value in node.items() if key not in SPLITTING}
 
 
 def same_source(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
@@ -29,4 +31,4 @@ def same_source(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
 
 def read_splits(source: Source, node: Mapping[str, Any]) -> Splits:
     """The training and validation part, read; the test part stays unread."""
-    return split(source, **{key: node[key] for key in settings(split)})
+    return split(source, **{key: node[key] for key in SPLITTING})

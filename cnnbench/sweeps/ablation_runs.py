@@ -7,6 +7,7 @@ from pathlib import Path
 from signal import SIGINT
 from typing import Annotated
 
+from cnnbench.analysis.metrics import DEFAULT_MARGIN, margin_in
 from cnnbench.config.compose import compose
 from cnnbench.config.overrides import refuse_mistakes
 from cnnbench.config.run_config import RunConfig
@@ -47,7 +48,7 @@ class Settings:
     seeds: PositiveInt = 6
     techniques: list[str] | None = None
     metric: str = "test_accuracy"
-    margin: Annotated[float, Range(at_least=0)] = 0.002
+    margin: Annotated[float, Range(at_least=0)] = DEFAULT_MARGIN
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,7 @@ def plan_runs(settings: Settings, overrides: Sequence[str], config_dir: str | No
     Raises:
         CnnbenchError: what the user can mend, before anything is written.
     """
+    margin_in(f"margin={settings.margin}", settings.margin, settings.metric)
     ours, hydras = split_overrides(overrides)
     ablation = choose_techniques(read_ablation(settings.ablation, config_dir), settings.techniques)
     refuse_mistakes(combine([ablation.baseline, ours], []), config_dir)

@@ -10,7 +10,7 @@ from cnnbench.assemble import evaluation_batches
 from cnnbench.config.compose import compose
 from cnnbench.config.mistakes import suggest
 from cnnbench.data import ImageSet, Source
-from cnnbench.data.find import find_data, read_splits, same_source
+from cnnbench.data.find import SPLITTING, find_data, read_splits, same_source
 from cnnbench.data.images import content_of, spell_shape
 from cnnbench.device import out_of_memory_named
 from cnnbench.errors import ConfigError, DataError
@@ -31,6 +31,7 @@ def evaluate_run(run: Path, overrides: Sequence[str], split: str) -> dict[str, A
         DataError: the other data has another shape or other classes, or has no such split; or the run's own data have
             changed.
     """
+    refuse_idle(overrides, split)
     trained = load_trained(run)
     node = _other_data(overrides, trained) if overrides else trained.config.data
     source = find_data(node)
@@ -53,6 +54,18 @@ def evaluate_run(run: Path, overrides: Sequence[str], split: str) -> dict[str, A
     document: dict[str, Any] = {"run": str(run), "data": source.name, "split": split, "images": len(evaluation.labels)}
     document |= {name: getattr(evaluation, name) for name in ("loss", "accuracy", "top5_accuracy")}
     return document | ({"test_reads": reads} if reads else {})
+
+
+def refuse_idle(overrides: Sequence[str], split: str) -> None:
+    """Refuses, before a test read is spent, what says how training images are divided: that changes no test image.
+
+    Raises:
+        ConfigError: with one line for each such override.
+    """
+    divides = [text for text in overrides if text.lstrip("+").partition("=")[0].removeprefix("data.") in SPLITTING]
+    if split == "test" and divides:
+        why = "changes nothing about the test images; leave it out, or give --split val"
+        raise ConfigError(*(f"{text}: {why}" for text in divides))
 
 
 def _evaluate(trained: TrainedModel, images: ImageSet) -> Evaluation:

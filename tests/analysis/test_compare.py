@@ -65,7 +65,7 @@ def test_the_other_group_can_be_the_baseline(sweep, capsys):
 
 
 def test_the_margin_decides_what_is_no_practical_effect(sweep, capsys):
-    assert compared(capsys, sweep, "--margin", "0.05")["comparisons"][0]["verdict"] == "no practical effect"
+    assert compared(capsys, sweep, "--margin", "5")["comparisons"][0]["verdict"] == "no practical effect"
 
 
 def test_the_time_to_a_target_counts_a_miss_as_infinity(tmp_path, capsys):

@@ -53,7 +53,7 @@ def lines(err):
         ("", ": cannot be read as KEY=VALUE"),
         ("=3", "=3: has no key"),
         ("-m --cfg=job", "only one of -m, --cfg, --info and --run can be given"),
-        ("--foo", "unrecognized arguments: --foo"),
+        ("--foo", "--foo: no such flag"),
         ("--config-name=x", "--config-path and --config-name are not supported"),
         ("--config-dir=/nope", "--config-dir=/nope: no such folder"),
         ("model._target_=os.system", "model._target_: refused, a config must not run code"),

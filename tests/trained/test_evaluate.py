@@ -34,7 +34,7 @@ def test_a_first_layer_computed_from_training_images_is_evaluated_as_it_was_trai
 def test_naming_the_runs_own_data_counts_as_a_read_too(train, cnnbench):
     path = train("run")
     own = [f"data.{key}" for key in ("image_shape=[1,8,8]", "num_classes=3", "train_images=120", "test_images=30")]
-    cnnbench("evaluate", path, "data=synthetic", *own, "data.val_fraction=0.5")
+    cnnbench("evaluate", path, "data=synthetic", *own)
     assert summary(path)["test_reads"] == 2
 
 
@@ -199,3 +199,14 @@ def test_the_contents_of_all_parts_are_in_the_summary(folder_run, tmp_path):
     assert set(found["data_fingerprints"]) == {"train", "val", "test"}
     assert all(len(fingerprint) == 64 for fingerprint in found["data_fingerprints"].values())
     assert found["image_shape"] == [1, 8, 8]
+
+
+@pytest.mark.parametrize("key", ["data.val_fraction=0.2", "data.fraction=0.5", "data.split_seed=3"])
+def test_what_changes_no_test_image_is_refused_before_a_read_is_spent(train, cnnbench, key):
+    path = train("run")
+    exit_code, _, err = cnnbench("evaluate", path, key)
+    assert (exit_code, err) == (
+        2,
+        f"error: {key}: changes nothing about the test images; leave it out, or give --split val\n",
+    )
+    assert summary(path)["test_reads"] == 1
