@@ -114,7 +114,11 @@ def run_command(verb: str, arguments: Sequence[str]) -> None:
         os.getcwd()
     except FileNotFoundError:
         raise DiskError("the current folder: was deleted; go to one that is there") from None
-    importlib.import_module(f"cnnbench.commands.{verb}").main(arguments)
+    from cnnbench.progress import waiting
+
+    with waiting("starting"):
+        command = importlib.import_module(f"cnnbench.commands.{verb}")
+    command.main(arguments)
 
 
 def show_help() -> None:
