@@ -52,13 +52,13 @@ def flush() -> None:
             sys.stdout.flush()
 
 
-_out = _Terminal(markup=False, highlight=False, emoji=False)
-_err = _Terminal(markup=False, highlight=False, emoji=False, stderr=True)
-_pipe = _Terminal(  # rich would wrap tables at 80
-    markup=False, highlight=False, emoji=False, width=10_000, force_jupyter=False, color_system=None
-)
-
-
+PLAIN: dict[str, Any] = {"markup": False, "highlight": False, "emoji": False}
+_notebook = Console()
+if _notebook.is_jupyter:  # plain text there: what rich displays has escape codes wherever a notebook is read as text
+    PLAIN |= {"force_jupyter": False, "force_terminal": False, "width": 10_000}
+_out = _Terminal(**PLAIN)
+_err = _Terminal(**PLAIN, stderr=True)
+_pipe = _Terminal(**PLAIN | {"width": 10_000}, color_system=None)  # rich would wrap tables at 80
 _muted = ContextVar("muted", default=False)
 _copier: ContextVar[Callable[[str], None] | None] = ContextVar("copier", default=None)
 
@@ -147,9 +147,14 @@ def live_console() -> Console | None:
     """The console on which lines can be redrawn: that of stdout, else of stderr; None where nobody would see it."""
     if _muted.get():
         return None
-    if _out.is_jupyter:
-        return _out if importlib.util.find_spec("ipywidgets") else None  # rich's bars need them there
+    if _notebook.is_jupyter:
+        return _notebook if importlib.util.find_spec("ipywidgets") else None  # rich's bars need them there
     return next((where for where in (_out, _err) if where.is_terminal and not where.is_dumb_terminal), None)
+
+
+def in_notebook() -> bool:
+    """Whether this process is the kernel of a Jupyter notebook."""
+    return _notebook.is_jupyter
 
 
 def is_muted() -> bool:
@@ -206,7 +211,7 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Prints a table; a column whose cells are all numbers is aligned to the right. Piped, it is not wrapped."""
     lines = [[visible(str(cell)) for cell in row] for row in (columns, *rows)]
     encoded = [[encodable(cell, _out.encoding) for cell in row] for row in lines]
-    if _out.is_terminal or _out.is_jupyter or _muted.get():
+    if _out.is_terminal or _muted.get():
         if _copier.get() is not None:
             _copy("\n".join(_drawn(lines)))
         if not _muted.get():
@@ -236,4 +241,4 @@ def _table(lines: Sequence[Sequence[str]]) -> Table:
 
 def has_room(characters: int) -> bool:
     """Whether a line may be so long without being wrapped; piped output always may."""
-    return not (_out.is_terminal or _out.is_jupyter) or _out.width >= characters
+    return not _out.is_terminal or _out.width >= characters

@@ -75,14 +75,18 @@ _display = _Display()
 
 
 @contextmanager
-def waiting(what: str, total: int | None = None, done: int = 0, *, clock: bool = True) -> Iterator[Wait]:
+def waiting(
+    what: str, total: int | None = None, done: int = 0, *, clock: bool = True, long: bool = False
+) -> Iterator[Wait]:
     """Shows, as long as it lasts, that `what` is being done: with a bar and the time left where `total` is known.
 
-    `clock=False` leaves out the time, for who says it beside the bar. Where nothing live can be shown, a line on stderr
-    says it once, after some seconds; not within another wait.
+    `clock=False` leaves out the time, for who says it beside the bar; a notebook shows only what is `long`. Where
+    nothing live can be shown, a line on stderr says it once, after some seconds; not within another wait.
     """
     _display.waits += 1
     where = console.live_console()
+    if console.in_notebook() and not long and _display.progress is None:
+        where = None  # each display leaves an empty widget behind
     try:
         if where is None:
             with nullcontext() if console.is_muted() or _display.waits > 1 else _line_after_a_while(what):
@@ -139,7 +143,7 @@ class TrainingProgress:
     """
 
     def __init__(self, total_images: int, done_images: int = 0, *, description: str = "") -> None:
-        self._waiting = waiting(description, total_images, done_images)
+        self._waiting = waiting(description, total_images, done_images, long=True)
 
     def __enter__(self) -> "TrainingProgress":
         self._wait = self._waiting.__enter__()

@@ -28,7 +28,7 @@ def watching(folder: Path, jobs: Mapping[str, str]) -> Iterator[None]:
 
     `jobs` has what varies in each, by the pattern of its run folder's name.
     """
-    with waiting(f"running {len(jobs)} jobs in {folder}", len(jobs), clock=False) as wait:
+    with waiting(f"running {len(jobs)} jobs in {folder}", len(jobs), clock=False, long=True) as wait:
         watcher = _Watcher(folder, jobs, wait)
         thread = threading.Thread(target=watcher.watch, daemon=True)
         thread.start()
