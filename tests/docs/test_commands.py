@@ -41,7 +41,7 @@ SLOW = (
     "python docs/results_table.py outputs/listings",
     *(
         f"python tests/benchmarks/{name}"
-        for name in ("busy", "many_runs", "peers", "scaling", "startup", "streaming", "time_to")
+        for name in ("many_runs", "peers", "policies", "processor", "scaling", "startup", "streaming", "time_to")
     ),
     "python tests/torture/",
 )
@@ -76,6 +76,8 @@ ADDED = {
     "docs/results_table.py": ["epochs=1"],
     "tests/benchmarks/error_rates.py": ["--experiments=20"],
     "tests/benchmarks/many_runs.py": ["--runs=50", "--groups=5", "--broken=5"],
+    "tests/benchmarks/policies.py": ["--rounds=1", "--steps=1", "--models=simple", "--conditions=busy"],
+    "tests/benchmarks/processor.py": ["--rounds=1", "--steps=1"],
     "tests/benchmarks/startup.py": ["--rounds=1"],
 }
 """What is added where the command does not say it, by verb or script."""
