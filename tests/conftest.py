@@ -1,7 +1,12 @@
+import signal
+
 import pytest
 from tiny import TINY
 
 from cnnbench import cli
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell without job control leaves it to what it puts behind
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # children would respect it, and wait for ever
 
 
 @pytest.fixture(autouse=True)
