@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from cnnbench.config.run_config import Views
-from cnnbench.data.batches import EvaluationBatches
+from cnnbench.data.batches import Batches
 from cnnbench.device import Device
 from cnnbench.progress import waiting
 from cnnbench.seeds import generator
@@ -35,7 +35,7 @@ class Evaluation:
 
 @torch.inference_mode()
 def evaluate(
-    model: nn.Module, batches: EvaluationBatches, device: Device, views: Views = "none", *, what: str = "evaluating"
+    model: nn.Module, batches: Batches, device: Device, views: Views = "none", *, what: str = "evaluating"
 ) -> Evaluation | None:
     """How a copy of `model` in eval mode does on `batches`, by plain cross-entropy; None where there are none.
 
@@ -43,14 +43,14 @@ def evaluate(
     """
     ready: nn.Module | None = None
     outputs = []
-    with waiting(what, len(batches.images)) as wait:
+    with waiting(what, len(batches)) as wait:
         for images, labels in batches:
             if ready is None:
                 ready = prepared(model, device, tuple(images.shape[1:]))
             with device.autocast():
                 logits = logits_over_views(ready, images, views)
             outputs.append((logits.float(), labels))
-            wait.advance(len(labels))
+            wait.advance()
     if not outputs:
         return None
     all_logits = torch.cat([logits for logits, _ in outputs])

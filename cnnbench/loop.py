@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from cnnbench.config.run_config import Views
-from cnnbench.data.batches import EvaluationBatches, TrainBatches
+from cnnbench.data.batches import Batches, TrainBatches
 from cnnbench.device import Device
 from cnnbench.errors import DivergedError
 from cnnbench.inference import Evaluation, evaluate
@@ -232,7 +232,7 @@ def read_at_once(scalars: dict[str, Tensor]) -> dict[str, float]:
 def fit(
     training: Training,
     batches: TrainBatches,
-    validation: EvaluationBatches,
+    validation: Batches,
     *,
     epochs: int,
     target: float | None,

@@ -1,7 +1,9 @@
 """Batches as pure functions of (seed, epoch, index): the order, the random numbers, the normalised images."""
 
+import math
 from collections.abc import Iterator
 from itertools import chain, count
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -80,6 +82,14 @@ class TrainBatches:
         return torch.rand(len(self.images), draws, generator=generator(self.seed, "augmentation", place))
 
 
+class Batches(Protocol):
+    """So many batches, to be gone through as often as one likes."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[Batch]: ...
+
+
 class EvaluationBatches:
     """All images once, in their order, normalised; the last batch may be smaller."""
 
@@ -87,6 +97,9 @@ class EvaluationBatches:
         self.images = images
         self.batch_size = batch_size
         self.normalize = normalize
+
+    def __len__(self) -> int:
+        return math.ceil(len(self.images) / self.batch_size)
 
     def __iter__(self) -> Iterator[Batch]:
         for images, labels in self.images.batches(torch.arange(len(self.images)), self.batch_size):
