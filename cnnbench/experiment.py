@@ -27,6 +27,7 @@ from cnnbench.data import Source, Splits
 from cnnbench.data.batches import Normalize
 from cnnbench.data.find import find_data, read_splits
 from cnnbench.data.images import content_of
+from cnnbench.data.inspect import class_remarks
 from cnnbench.device import Device, out_of_memory_named
 from cnnbench.disk import require_room
 from cnnbench.errors import DataError
@@ -72,6 +73,7 @@ def run_experiment(
         introduce(config, source, description)
         splits = read_splits(source, config.data)
         refuse_without_validation(config, len(splits.val) > 0)
+        report_folders(run, source, splits)
         report_skipped(run, splits.skipped)
         refuse_changed_data(run, splits)
         chosen = resume and run.summary["device"] is not None  # a run may have been killed before its device was chosen
@@ -154,6 +156,15 @@ def refuse_changed_data(run: RunFolder, splits: Splits) -> None:
     if changed:
         raise DataError(f"{run.path}: its {' and '.join(changed)} images have changed since it began; put those back")
     run.update_summary(data_fingerprints={"train": None, "val": None, "test": None} | known | found)
+
+
+def report_folders(run: RunFolder, source: Source, splits: Splits) -> None:
+    """Says what is odd about the classes; train.log lists that, and what takes no part."""
+    for line in class_remarks(source, splits):
+        note(line)
+        run.log(line)
+    for path, reason in source.ignored:
+        run.log(f"ignored: {path} ({reason})")
 
 
 def report_skipped(run: RunFolder, skipped: Sequence[str]) -> None:

@@ -9,6 +9,7 @@ from cnnbench.config.tables import GROUPS, LIST_GROUPS
 from cnnbench.console import say, show_table
 from cnnbench.data import Source
 from cnnbench.data.images import spell_shape
+from cnnbench.data.inspect import describe_folders
 from cnnbench.device import Device
 from cnnbench.models.describe import Description
 
@@ -18,6 +19,7 @@ def introduce(config: RunConfig, source: Source, description: Description) -> No
     rows = [(group, choice_line(group, getattr(config, group))) for group in GROUPS]
     rows.append(("run", f"seed={config.seed} epochs={config.epochs} batch_size={config.batch_size}"))
     rows.append(("images", f"{spell_shape(source.image_shape)}, {source.num_classes} classes"))
+    rows += describe_folders(source)
     rows.append(("size", size_line(description)))
     show_table(("part", "choice"), rows)
 

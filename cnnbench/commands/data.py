@@ -34,6 +34,8 @@ def _show(value: Any) -> str:
         case {"total": int(total), **by_class}:
             counts = [count for count in by_class.values() if isinstance(count, int)]
             return f"{total:,} ({min(counts):,} to {max(counts):,} a class)"
+        case {**named}:
+            return ", ".join(f"{key}: {_show(text)}" for key, text in named.items()) or "none"
         case [float(), *_]:
             return ", ".join(f"{number:.4f}" for number in value)
         case list():

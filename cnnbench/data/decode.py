@@ -15,16 +15,13 @@ from cnnbench.data.images import ImageShape
 from cnnbench.disk import NoRegularFile, open_regular
 from cnnbench.errors import DataError
 
-EXTENSIONS = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm", ".pbm"))
-FORMATS = (
-    "JPEG",
-    "PNG",
-    "BMP",
-    "GIF",
-    "TIFF",
-    "WEBP",
-    "PPM",
-)  # Pillow's others need programs or are no photographs
+EXTENSIONS = frozenset((
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".avif", ".pgm", ".ppm",
+    ".pbm", ".pnm",
+))  # fmt: skip
+FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "AVIF", "PPM")
+"""Pillow's others need programs or are no photographs."""
+SIGNATURE_BYTES = 16  # what Pillow hands to a format that is to say whether a file is its own
 MAX_PIXELS = 100_000_000
 ORIENTATION, SIDEWAYS = 0x0112, (5, 6, 7, 8)  # Exif 2.32, 4.6.4
 
@@ -75,6 +72,27 @@ def size_of(path: str | os.PathLike[str]) -> tuple[int, int]:
             return (width, height) if image.getexif().get(ORIENTATION) in SIDEWAYS else (height, width)
     except Exception as error:  # as above
         raise DataError(f"{os.fspath(path)}: {_reason(error, path)}") from error
+
+
+def is_image(path: str | os.PathLike[str]) -> bool:
+    """Whether the first bytes of a regular file, and then its header, are those of a format that is read."""
+    Image.init()
+    try:
+        with open_regular(path) as file:
+            start = file.read(SIGNATURE_BYTES)
+    except (OSError, NoRegularFile):
+        return False
+    for name in FORMATS:
+        accepts = Image.OPEN[name][1] if name in Image.OPEN else None
+        if accepts is not None and accepts(start):
+            break
+    else:
+        return False
+    try:
+        size_of(path)
+    except DataError:
+        return False
+    return True
 
 
 def _to_mode(image: Image.Image, mode: str) -> Image.Image:

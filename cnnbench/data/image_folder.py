@@ -16,7 +16,7 @@ from cnnbench.data.decode import size_of
 from cnnbench.data.images import ImageSet, ImageShape, ResidentImages
 from cnnbench.data.pack import Pack, obtain_pack
 from cnnbench.data.packed import PackedImages
-from cnnbench.data.source import Part, Source
+from cnnbench.data.source import PARTS, Part, Source
 from cnnbench.data.streaming import Decoded, StreamedImages, decode_batches, refuse
 from cnnbench.disk import expand_home
 from cnnbench.errors import ConfigError, DataError, DiskError
@@ -34,6 +34,9 @@ def image_folder(
     root: FolderPath | None,
     channels: Literal[1, 3],
     image_size: list[PositiveInt] | None,
+    train: str | None,
+    val: str | None,
+    test: str | None,
     test_fraction: Fraction,
     resident: Literal["auto", "always", "never"],
     pack: bool | Literal["auto"],
@@ -42,6 +45,7 @@ def image_folder(
 ) -> Source:
     """The images under `root`: `<class>/...`, or `train/<class>/...` with test/ and perhaps val/ beside it.
 
+    `train`, `val` and `test` name folders in `root` that are these parts; null: found by their names.
     Without such folders a stratified `test_fraction` is set aside, the same for every seed; 1 takes all.
     An image that is a link out of `root` counts as bad. `pack` decodes the images once, into a file in the cache.
     """
@@ -50,7 +54,8 @@ def image_folder(
     if image_size is not None and len(image_size) != 2:
         raise ConfigError(f"data.image_size={image_size}: should be [height, width] or null")
     folder = expand_home(root)
-    class_names, parts = find_parts(folder, test_fraction)
+    found = find_parts(folder, test_fraction, {"train": train, "val": val, "test": test})
+    class_names, parts = found.class_names, found.files
     height, width = image_size or common_size(next(iter(parts.values())).paths)
     shape = (channels, height, width)
     total = sum(len(files.paths) for files in parts.values())
@@ -68,13 +73,22 @@ def image_folder(
 
     def read(part: Part) -> ImageSet:
         files, skipped = without_bad(parts[part], outside, on_bad_image)
-        if packing and (found := packed()):
-            return read_packed(found, files, in_memory, on_bad_image, skipped)
+        if packing and (pack_of_all := packed()):
+            return read_packed(pack_of_all, files, in_memory, on_bad_image, skipped)
         load = read_resident if in_memory else open_streamed
         return load(files, shape, processes, on_bad_image, skipped)
 
-    has = {f"has_{part}": part in parts for part in ("train", "val", "test")}
-    return Source("image_folder", str(folder), shape, class_names, read, **has)
+    return Source(
+        "image_folder",
+        str(folder),
+        shape,
+        class_names,
+        read,
+        **{f"has_{part}": part in parts for part in PARTS},
+        labels={part: files.labels for part, files in parts.items()},
+        taken=found.taken,
+        ignored=found.ignored,
+    )
 
 
 def read_resident(

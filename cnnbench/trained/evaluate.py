@@ -99,7 +99,7 @@ def _other_data(overrides: Sequence[str], trained: TrainedModel) -> dict[str, An
         fitting = {"test_fraction": 1.0, "image_size": size, "channels": channels}
         if own["name"] == "image_folder" and Path(node["root"] or "").resolve() == Path(own["root"]).resolve():
             node["root"] = own["root"]
-            fitting = {key: own[key] for key in fitting}
+            fitting = {key: own[key] for key in (*fitting, "train", "val", "test")}
         given = {text.lstrip("+").partition("=")[0].removeprefix("data.") for text in overrides}
         node |= {key: value for key, value in fitting.items() if key not in given}
     return node

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tiny import FOLDER
 
 from cnnbench.config.compose import compose
 from cnnbench.data import DATASETS, PackedImages, ResidentImages, split
@@ -42,7 +43,7 @@ def root(tmp_path):
 
 
 def source(root, **changes):
-    settings = {"channels": 3, "image_size": None, "test_fraction": 0.2, "resident": "never", "pack": True}
+    settings = {"channels": 3, **FOLDER, "image_size": None, "test_fraction": 0.2, "resident": "never", "pack": True}
     return DATASETS["image_folder"](root=str(root), **settings | {"workers": 0, "on_bad_image": "error"} | changes)
 
 
@@ -185,8 +186,8 @@ def decode(*arguments):
         time.sleep(0.02)
         yield batch
 pack.decode_batches = decode
-DATASETS["image_folder"](root=sys.argv[1], channels=3, image_size=None, test_fraction=0.2, resident="never", pack=True,
-                         workers=0, on_bad_image="skip").read("train")
+DATASETS["image_folder"](root=sys.argv[1], channels=3, image_size=None, train=None, val=None, test=None,
+                         test_fraction=0.2, resident="never", pack=True, workers=0, on_bad_image="skip").read("train")
 """
 
 

@@ -1,0 +1,100 @@
+"""What lies in a folder: folders, image files, and what is ignored and why. Files are opened only where a name says
+nothing."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from operator import attrgetter
+
+from cnnbench.data.decode import EXTENSIONS, is_image
+from cnnbench.data.source import Ignored
+from cnnbench.errors import DataError
+
+OF_A_SYSTEM = frozenset((
+    "__macosx", "@eadir", "#recycle", "$recycle.bin", "lost+found", "system volume information", "__pycache__",
+    "thumbs.db", "ehthumbs.db", "desktop.ini",
+))  # fmt: skip
+
+HIDDEN, SYSTEM, NO_FILE = "hidden", "of the system", "no regular file"
+NO_CLASS, NO_PART, LINKED = "image of no class", "folder of no part", "linked folder"
+EMPTY = "folder without images"
+
+
+@dataclass
+class Listing:
+    """The entries of one folder, each by name; links to folders are among `folders`."""
+
+    folders: list[os.DirEntry[str]] = field(default_factory=list)
+    images: list[os.DirEntry[str]] = field(default_factory=list)
+    ignored: list[Ignored] = field(default_factory=list)
+
+
+def list_folder(folder: str | os.PathLike[str], cure: str = "repair or remove it") -> Listing:
+    """What lies directly in `folder`.
+
+    Raises:
+        DataError: it cannot be listed.
+    """
+    try:
+        with os.scandir(folder) as found:
+            entries = sorted(found, key=attrgetter("name"))
+    except OSError as error:
+        raise DataError(f"{os.fspath(folder)}: cannot be listed ({error.strerror}); {cure}") from error
+    listing = Listing()
+    for entry in entries:
+        if reason := _reason_of_name(entry.name):
+            listing.ignored.append(Ignored(entry.path, reason))
+        elif _is_folder(entry):
+            listing.folders.append(entry)
+        elif reason := _reason_of_file(entry):
+            listing.ignored.append(Ignored(entry.path, reason))
+        else:
+            listing.images.append(entry)
+    return listing
+
+
+def images_below(folder: str | os.PathLike[str], ignored: list[Ignored]) -> Iterator[os.DirEntry[str]]:
+    """The image files in `folder` and below, in the order of their names; what takes no part joins `ignored`.
+
+    Linked folders are not entered.
+    """
+    listing = list_folder(folder)
+    ignored += listing.ignored
+    for entry in sorted(listing.folders + listing.images, key=attrgetter("name")):
+        if not _is_folder(entry):
+            yield entry
+        elif entry.is_symlink():
+            ignored.append(Ignored(entry.path, LINKED))
+        else:
+            yield from images_below(entry.path, ignored)
+
+
+def holds_images(folder: str | os.PathLike[str]) -> bool:
+    """Whether an image lies in `folder` or below; looks no further than the first."""
+    listing = list_folder(folder)
+    return bool(listing.images) or any(holds_images(entry.path) for entry in listing.folders if not entry.is_symlink())
+
+
+def _reason_of_name(name: str) -> str | None:
+    if name.lower() in OF_A_SYSTEM:
+        return SYSTEM
+    return HIDDEN if name.startswith(".") else None
+
+
+def _reason_of_file(entry: os.DirEntry[str]) -> str | None:
+    """Why this is no image, as far as can be told without decoding it."""
+    if not (entry.is_symlink() or entry.is_file(follow_symlinks=False)):
+        return NO_FILE
+    extension = os.path.splitext(entry.name)[1].lower()
+    if extension in EXTENSIONS:
+        return None
+    if extension:
+        return f"extension {extension}"
+    return None if is_image(entry.path) else "no extension, no image"
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads to itself
+        return False
