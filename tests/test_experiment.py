@@ -162,7 +162,9 @@ def test_grey_colour_and_transparent_images_mix_and_unreadable_ones_are_left_out
     assert err.startswith(f"error: {tmp_path / 'images' / 'a' / 'text.jpg'}: is no image of a known format")
     exit_code, _, err = cnnbench("train", *data, "data.on_bad_image=skip", "data.test_fraction=0", "hydra.run.dir=run")
     assert exit_code == 0
-    assert err.endswith(f"note: 1 images cannot be read and are left out; {tmp_path / 'run' / 'train.log'} lists them\n")
+    assert err.endswith(
+        f"note: 1 images cannot be read and are left out; {tmp_path / 'run' / 'train.log'} lists them\n"
+    )
     assert "text.jpg: is no image" in (tmp_path / "run" / "train.log").read_text()
 
 

@@ -164,5 +164,5 @@ def first_names(names: Sequence[str]) -> str:
 
 
 def _check_inside(folder: Path, root: Path) -> None:
-    if folder.is_symlink() and not folder.resolve().is_relative_to(root.resolve()):
+    if not folder.resolve().is_relative_to(root.resolve()):
         raise DataError(f"{folder}: is a link out of {root}, which is not followed; move its images there")

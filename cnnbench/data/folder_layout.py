@@ -95,31 +95,31 @@ def _unwrap_part(folder: Path) -> Path:
     return Path(folders[0].path) if same and list_folder(folders[0].path).folders else folder
 
 
-def _by_content(listing: Listing) -> tuple[list[str], list[str]]:
-    """The paths of the folders that hold images, at whatever depth, and of those that hold none."""
-    paths = [entry.path for entry in listing.folders]
-    holding = [path for path in paths if holds_images(path)]
-    return holding, [path for path in paths if path not in holding]
+def _by_content(listing: Listing) -> tuple[dict[str, list[str]], list[str]]:
+    """Of the folders, by path: those that hold images at whatever depth, each with the names of the class folders in
+    it, and those that hold none. What holds class folders has two or more of them, or one that no image lies beside."""
+    holding: dict[str, list[str]] = {}
+    empty = []
+    for path in (entry.path for entry in listing.folders):
+        inner = list_folder(path)
+        names = [entry.name for entry in inner.folders if holds_images(entry.path)]
+        if names or inner.images:
+            holding[path] = names if len(names) > 1 or not inner.images else []
+        else:
+            empty.append(path)
+    return holding, empty
 
 
-def _inner(folder: str | os.PathLike[str]) -> list[str]:
-    """The names of the folders in `folder` that hold images, if it can be a folder of classes: two or more, or one
-    that no image lies beside."""
-    listing = list_folder(folder)
-    names = [entry.name for entry in listing.folders if holds_images(entry.path)]
-    return names if len(names) > 1 or not listing.images else []
-
-
-def _parts_by_name(base: Path, holding: Sequence[str], named: Mapping[Part, Path]) -> dict[Part, Path]:
+def _parts_by_name(base: Path, holding: Mapping[str, list[str]], named: Mapping[Part, Path]) -> dict[Part, Path]:
     """The parts that plain names tell, of the folders that hold class folders; `named` are settled already.
 
     Raises:
         DataError: two folders have the name of one part.
     """
     found: dict[Part, list[Path]] = {}
-    for path in map(Path, holding):
+    for path in (Path(path) for path, classes in holding.items() if classes):
         part = part_of_name(path.name)
-        if part and part not in named and path not in named.values() and _inner(path):
+        if part and part not in named and path not in named.values():
             found.setdefault(part, []).append(path)
     findings = [
         f"{base}: {' and '.join(path.name for path in paths)} can both be the {part} part; "
@@ -133,33 +133,33 @@ def _parts_by_name(base: Path, holding: Sequence[str], named: Mapping[Part, Path
 
 
 def _left_out(
-    listing: Listing, holding: Sequence[str], empty: Sequence[str], taken: Iterable[Path]
+    listing: Listing, holding: Mapping[str, list[str]], empty: Sequence[str], taken: Iterable[Path]
 ) -> Iterator[Ignored]:
     """What lies beside the folders of the parts."""
     yield from listing.ignored
     yield from (Ignored(entry.path, NO_CLASS) for entry in listing.images)
     yield from (Ignored(path, EMPTY) for path in empty)
     kept = list(taken)
-    for path in holding:
+    for path, classes in holding.items():
         if not any(folder.is_relative_to(path) for folder in kept):
             part = part_of_name(os.path.basename(path))
-            yield Ignored(path, NO_PART if part is None or _inner(path) else f"{part} folder without class folders")
+            yield Ignored(path, NO_PART if part is None or classes else f"{part} folder without class folders")
 
 
-def _refuse_ambiguous(base: Path, holding: Sequence[str], found: Mapping[Part, Path]) -> None:
+def _refuse_ambiguous(base: Path, holding: Mapping[str, list[str]], found: Mapping[Part, Path]) -> None:
     """Looks at folders of which none is called train, whether they are classes.
 
     Raises:
         DataError: some of them may be parts; the line has the keys that say so.
     """
-    names = [os.path.basename(path) for path in holding]
-    flat = [name for name, path in zip(names, holding, strict=True) if part_of_name(name) and not _inner(path)]
+    inner = {os.path.basename(path): set(classes) for path, classes in holding.items()}
+    names = list(inner)
+    flat = [name for name in names if part_of_name(name) and not inner[name]]
     if flat and all(map(part_of_name, names)):
         raise DataError(
             f"{base}: {' and '.join(flat)} should be of images but has no class folders; "
             "put the images of each class into a folder named after it"
         )
-    inner = {name: set(_inner(path)) for name, path in zip(names, holding, strict=True)}
     hinted = {part: name for name in names if (part := _hinted_part(name)) and inner[name]}
     sets = sorted(inner.values(), key=len)
     alike = len(sets) > 1 and len(sets[0]) > 1 and sets[0] <= sets[-1]
@@ -173,9 +173,11 @@ def _refuse_ambiguous(base: Path, holding: Sequence[str], found: Mapping[Part, P
     )
 
 
-def _refuse_too_high(base: Path, holding: Sequence[str], empty: Sequence[str]) -> None:
+def _refuse_too_high(base: Path, holding: Mapping[str, list[str]], empty: Sequence[str]) -> None:
     """Raises: DataError, where a single folder holds all images, in folders, and is not all that is there."""
-    if len(holding) == 1 and len(_inner(holding[0])) > 1:
-        only = os.path.basename(holding[0])
+    if len(holding) == 1 and len(*holding.values()) > 1:
+        (path,) = holding
         beside = f" ({', '.join(map(os.path.basename, empty[:3]))}: none)" if empty else ""
-        raise DataError(f"{base}: of its folders {only} alone holds images{beside}; set data.root={holding[0]}")
+        raise DataError(
+            f"{base}: of its folders {os.path.basename(path)} alone holds images{beside}; set data.root={path}"
+        )

@@ -71,8 +71,20 @@ def images_below(folder: str | os.PathLike[str], ignored: list[Ignored]) -> Iter
 
 def holds_images(folder: str | os.PathLike[str]) -> bool:
     """Whether an image lies in `folder` or below; looks no further than the first."""
-    listing = list_folder(folder)
-    return bool(listing.images) or any(holds_images(entry.path) for entry in listing.folders if not entry.is_symlink())
+    deeper = []
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if _reason_of_name(entry.name):
+                    continue
+                if not _is_folder(entry):
+                    if _reason_of_file(entry) is None:
+                        return True
+                elif not entry.is_symlink():
+                    deeper.append(entry.path)
+    except OSError as error:
+        raise DataError(f"{os.fspath(folder)}: cannot be listed ({error.strerror}); repair or remove it") from error
+    return any(map(holds_images, deeper))
 
 
 def _reason_of_name(name: str) -> str | None:
