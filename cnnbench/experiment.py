@@ -25,7 +25,7 @@ from cnnbench.config.run_config import RunConfig
 from cnnbench.console import note, say, say_exactly
 from cnnbench.data import Source, Splits
 from cnnbench.data.batches import Normalize
-from cnnbench.data.find import find_data, read_splits
+from cnnbench.data.find import find_data, read_before_training
 from cnnbench.data.images import content_of
 from cnnbench.data.inspect import class_remarks
 from cnnbench.device import Device, out_of_memory_named
@@ -71,7 +71,7 @@ def run_experiment(
             run.start(config.as_dict(), environment(device), **facts(config, source, description))
         require_room(path, bytes_needed(model, source.num_classes, config.checkpoint["keep"]))
         introduce(config, source, description)
-        splits = read_splits(source, config.data)
+        splits = read_before_training(source, config.data)
         refuse_without_validation(config, len(splits.val) > 0)
         report_folders(run, source, splits)
         report_skipped(run, splits.skipped)

@@ -312,7 +312,7 @@ def test_the_latency_is_measured_and_draws_no_random_numbers():
     ],
 )  # fmt: skip
 def test_what_cannot_be_trained_is_told_before_data_is_read(cnnbench, tmp_path, monkeypatch, overrides, keys):
-    monkeypatch.setattr("cnnbench.experiment.read_splits", lambda *_: pytest.fail("read the data"))
+    monkeypatch.setattr("cnnbench.experiment.read_before_training", lambda *_: pytest.fail("read the data"))
     if keys is None:  # maps of two pixels: two values suffice
         monkeypatch.undo()
         monkeypatch.chdir(tmp_path)

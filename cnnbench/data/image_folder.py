@@ -65,16 +65,22 @@ def image_folder(
     outside = links_outside(parts.values(), folder)
     packing = pack is True or (pack == "auto" and total >= MANY_IMAGES)
 
-    @functools.cache
-    def packed() -> Pack | None:
-        return pack_parts(
-            folder, class_names, parts.values(), outside, shape, processes, on_bad_image, unasked=pack == "auto"
-        )
+    @functools.cache  # of a failure too: it names the bad images of every part
+    def packed() -> Pack | DataError | None:
+        try:
+            return pack_parts(
+                folder, class_names, parts.values(), outside, shape, processes, on_bad_image, unasked=pack == "auto"
+            )
+        except DataError as error:
+            return error
 
     def read(part: Part) -> ImageSet:
         files, skipped = without_bad(parts[part], outside, on_bad_image)
-        if packing and (pack_of_all := packed()):
-            return read_packed(pack_of_all, files, in_memory, on_bad_image, skipped)
+        whole = packed() if packing else None
+        if isinstance(whole, DataError):
+            raise whole
+        if whole is not None:
+            return read_packed(whole, files, in_memory, on_bad_image, skipped)
         load = read_resident if in_memory else open_streamed
         return load(files, shape, processes, on_bad_image, skipped)
 
@@ -97,10 +103,12 @@ def read_resident(
     """All images of `files` in one tensor, without the bad ones."""
     images = torch.empty(len(files.paths), *shape, dtype=torch.uint8)
     bad: dict[int, str] = {}
-    decoded = _decoded(files, shape, workers, on_bad_image)
+    decoded = _decoded(files, shape, workers)
     for chunk, (chunk_images, findings) in zip(images.split(CHUNK_IMAGES), decoded, strict=True):
         chunk.copy_(chunk_images)
         bad |= findings
+    if on_bad_image == "error":
+        refuse(bad)
     good = remaining(files, bad)
     return ResidentImages(images[good] if bad else images, files.labels[good], skipped + tuple(bad.values()))
 
@@ -111,20 +119,17 @@ def open_streamed(
     """`files` as a streamed set; with on_bad_image=skip each is decoded once now, to know which to leave out."""
     bad: dict[int, str] = {}
     if on_bad_image == "skip":
-        for _, findings in _decoded(files, shape, workers, on_bad_image):
+        for _, findings in _decoded(files, shape, workers):
             bad |= findings
     files = files.subset(remaining(files, bad))
     return StreamedImages(files.paths, files.labels, shape, workers, skipped=skipped + tuple(bad.values()))
 
 
-def _decoded(files: Files, shape: ImageShape, workers: int, on_bad_image: str) -> Iterator[Decoded]:
+def _decoded(files: Files, shape: ImageShape, workers: int) -> Iterator[Decoded]:
     """All images in chunks. Processes, not threads: on small images these wait for the interpreter's lock."""
     chunks = torch.arange(len(files.paths)).split(CHUNK_IMAGES)
     processes = workers if len(files.paths) >= MANY_IMAGES else 0
-    for images, bad in decode_batches(files.paths, shape, chunks, processes):
-        if on_bad_image == "error":
-            refuse(bad)
-        yield images, bad
+    return decode_batches(files.paths, shape, chunks, processes)
 
 
 def pack_parts(
@@ -179,7 +184,7 @@ def links_outside(parts: Iterable[Files], root: Path) -> dict[str, str]:
 
 
 def without_bad(files: Files, lines: Mapping[str, str], on_bad_image: str) -> tuple[Files, tuple[str, ...]]:
-    """`files` without those that have a line, and these lines; with on_bad_image=error the first is raised."""
+    """`files` without those that have a line, and these lines; with on_bad_image=error these are raised."""
     bad = {index: lines[path] for index, path in enumerate(files.paths) if path in lines} if lines else {}
     if on_bad_image == "error":
         refuse(bad)

@@ -80,7 +80,7 @@ def obtain_pack(
     `share` is the part of the free space that it may take.
 
     Raises:
-        DataError: it is damaged; or, with on_bad_image=error, an image cannot be read.
+        DataError: it is damaged; or, with on_bad_image=error, images cannot be read.
         DiskError: there is no room for it.
     """
     folder = data_root(None) / "packs" / f"{root.resolve().name}-{name_of_files(root, files.paths, image_shape)}"
@@ -116,8 +116,6 @@ def _build(
     ):
         first = done
         for images, findings in decode_batches(files.paths, image_shape, chunks, workers):
-            if on_bad_image == "error":
-                refuse(findings)
             for index in findings:
                 images[index - first] = 0
             bad |= {index: line.removeprefix(f"{files.paths[index]}: ") for index, line in findings.items()}
@@ -129,6 +127,8 @@ def _build(
             first += len(images)
         os.fsync(pixels.fileno())
         os.fsync(digests.fileno())
+    if on_bad_image == "error":
+        refuse({index: f"{files.paths[index]}: {line}" for index, line in bad.items()})
     return bad
 
 

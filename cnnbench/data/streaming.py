@@ -25,6 +25,7 @@ from cnnbench.runs.signals import held, ignore_signals
 
 TIMEOUT_SECONDS = 120
 READ_BATCH = 256
+NAMED = 50  # of the images that cannot be read, on the screen
 ROOT = Path("/")
 
 Decoded = tuple[Tensor, dict[int, str]]
@@ -82,9 +83,13 @@ class StreamedImages:
             counts = torch.frombuffer(bytearray(content[size:]), dtype=torch.int64).view(channels, 256)
             return np.frombuffer(content[:size], np.uint8).reshape(len(self), DIGEST_BYTES), counts
         digests, counts = [], torch.zeros(channels, 256, dtype=torch.int64)
-        for images, _ in self.to("cpu").batches(torch.arange(len(self)), READ_BATCH):
+        bad: dict[int, str] = {}
+        chunks = torch.arange(len(self)).split(READ_BATCH) if len(self) else ()
+        for images, findings in decode_batches(self.paths, self.image_shape, chunks, self.workers):
+            bad |= findings
             digests.append(pixel_digests(images))
             counts += channel_histogram(images)
+        refuse(bad)
         found = np.concatenate(digests) if digests else np.empty((0, DIGEST_BYTES), np.uint8)
         with suppress(DiskError):
             make_folder(kept.parent)
@@ -93,9 +98,12 @@ class StreamedImages:
 
 
 def refuse(bad: Mapping[int, str]) -> None:
-    """Raises DataError with the first of the findings, if there are any."""
-    if bad:
-        raise DataError(f"{next(iter(bad.values()))}; repair or remove it, or set data.on_bad_image=skip")
+    """Raises DataError with a line for each of the findings, of very many for the first, if there are any."""
+    lines = [f"{line}; repair or remove it, or set data.on_bad_image=skip" for line in bad.values()]
+    if len(lines) > NAMED:
+        lines[NAMED:] = [f"{len(lines) - NAMED:,} more images: cannot be read; `cnnbench data check FOLDER` lists all"]
+    if lines:
+        raise DataError(*lines)
 
 
 def decode_batches(
