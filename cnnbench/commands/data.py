@@ -4,16 +4,26 @@ from collections.abc import Sequence
 from typing import Any
 
 from cnnbench.commands.arguments import Parser
+from cnnbench.commands.data_check import check
 from cnnbench.commands.places import PLACES, place_rows
 from cnnbench.config.compose import compose
 from cnnbench.console import say_json, show_table
 from cnnbench.data.inspect import describe_data, locate_all
 
+DESCRIPTION = """
+Prepare, check and describe data sets; without a name, show which are here. `cnnbench data check PATH` looks through a
+folder of images before it is trained on; `cnnbench data check --help` says for what.
+"""
+
 
 def main(arguments: Sequence[str]) -> None:
-    """Without a name, lists where the data sets are; with one, reads it and describes it."""
-    parser = Parser("data", "Prepare, check and describe data sets; without a name, show which are here.")
-    parser.add_argument("name", nargs="?", help="a choice of `cnnbench list data`")
+    """Without a name, lists where the data sets are; with one, reads it and describes it; `check PATH` looks a folder
+    of images through."""
+    if arguments and arguments[0] == "check":
+        check(arguments[1:])
+        return
+    parser = Parser("data", DESCRIPTION)
+    parser.add_argument("name", nargs="?", help="a choice of `cnnbench list data`; or `check`, and a folder of images")
     parser.add_argument("overrides", nargs="*", metavar="data.KEY=VALUE", help="data.root=PATH data.download=true ...")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     options = parser.parse_args(arguments)

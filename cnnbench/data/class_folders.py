@@ -39,12 +39,14 @@ class Files:
 
 @dataclass(frozen=True)
 class Parts:
-    """The files of each part that is there; `taken` says where they lie, `ignored` what takes no part."""
+    """The files of each part that is there; `taken` says where they lie, `ignored` what takes no part, and `problems`,
+    a line each, what keeps them from being trained on."""
 
     class_names: tuple[str, ...]
     files: Mapping[Part, Files]
     taken: Mapping[Part, str]
     ignored: tuple[Ignored, ...]
+    problems: tuple[str, ...]
 
 
 def name_of_files(root: Path, paths: Sequence[str], image_shape: ImageShape) -> str:
@@ -70,8 +72,7 @@ def find_parts(root: Path, test_fraction: float, given: Mapping[Part, str | None
 
     Raises:
         ConfigError: a given folder is not there.
-        DataError: with a line for each folder that is empty or has classes that training has not; or the layout can
-            be read in two ways.
+        DataError: there are no classes, or the layout can be read in two ways.
     """
     layout = find_layout(root, given)
     for path in layout.parts.values():
@@ -80,20 +81,15 @@ def find_parts(root: Path, test_fraction: float, given: Mapping[Part, str | None
     folders |= layout.parts
     first = next(iter(folders.values()))
     class_names = tuple(path.name for path in _class_folders(first, layout.parts))
-    ignored = list(layout.ignored)
+    ignored, problems = list(layout.ignored), []
     files: dict[Part, Files] = {}
-    findings: list[str] = []
     for part, folder in folders.items():
-        try:
-            files[part] = _files(folder, class_names, layout.parts, ignored, may_lack=folder != first)
-        except DataError as error:
-            findings += error.findings
-    if findings:
-        raise DataError(*findings)
+        files[part], found = _files(folder, class_names, layout.parts, ignored, may_lack=folder != first)
+        problems += found
     taken = {part: os.path.relpath(folder, root) for part, folder in folders.items()}
-    if layout.classes is not None and "test" not in files:
+    if layout.classes is not None and "test" not in files and len(files["train"].paths):
         _cut_off_test(files, taken, test_fraction)
-    return Parts(class_names, files, taken, tuple(ignored))
+    return Parts(class_names, files, taken, tuple(ignored), tuple(problems))
 
 
 def _cut_off_test(files: dict[Part, Files], taken: dict[Part, str], test_fraction: float) -> None:
@@ -124,8 +120,11 @@ def _class_folders(root: Path, parts: Mapping[Part, Path], at_least: int = 2) ->
 
 def _files(
     root: Path, class_names: Sequence[str], parts: Mapping[Part, Path], ignored: list[Ignored], *, may_lack: bool
-) -> Files:
-    """The images of all classes in `root`, by class, then by path; `may_lack` says whether a class may have none."""
+) -> tuple[Files, list[str]]:
+    """The images of all classes in `root`, by class, then by path, and what is wrong with the folders.
+
+    `may_lack` says whether a class may have none.
+    """
     listing = list_folder(root, CURE)
     ignored += listing.ignored
     ignored += (Ignored(entry.path, NO_CLASS) for entry in listing.images)
@@ -133,7 +132,7 @@ def _files(
     paths: list[str] = []
     labels: list[int] = []
     links: set[str] = set()
-    findings: list[str] = []
+    problems: list[str] = []
     strangers: list[str] = []
     for folder in _class_folders(root, parts, at_least=1 if may_lack else 2):
         _check_inside(folder, root)
@@ -141,7 +140,7 @@ def _files(
         if not images and may_lack:
             ignored.append(Ignored(str(folder), EMPTY))
         elif not images:
-            findings.append(f"{folder}: has no images ({' '.join(sorted(EXTENSIONS))}); add some or remove the folder")
+            problems.append(f"{folder}: has no images ({' '.join(sorted(EXTENSIONS))}); add some or remove the folder")
         elif folder.name not in label_of:
             strangers.append(folder.name)
         else:
@@ -149,12 +148,10 @@ def _files(
             links |= {entry.path for entry in images if entry.is_symlink()}
             labels += [label_of[folder.name]] * len(images)
     if strangers:
-        findings.append(f"{root}: has classes that training lacks: {first_names(strangers)}; make them equal")
-    if not (findings or paths):
-        findings.append(f"{root}: has no images; add some or remove the folder")
-    if findings:
-        raise DataError(*findings)
-    return Files(tuple(paths), torch.tensor(labels, dtype=torch.int64), frozenset(links))
+        problems.append(f"{root}: has classes that training lacks: {first_names(strangers)}; make them equal")
+    if not (problems or paths):
+        problems.append(f"{root}: has no images; add some or remove the folder")
+    return Files(tuple(paths), torch.tensor(labels, dtype=torch.int64), frozenset(links)), problems
 
 
 def first_names(names: Sequence[str]) -> str:

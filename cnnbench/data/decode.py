@@ -4,6 +4,7 @@ import functools
 import logging
 import os
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +58,46 @@ def decode_image(path: str | os.PathLike[str], image_shape: ImageShape) -> Tenso
     except Exception as error:  # in a damaged file Pillow meets nearly every kind
         raise DataError(f"{os.fspath(path)}: {_reason(error, path)}") from error
     return pixels.view(height, width, channels).permute(2, 0, 1).contiguous()
+
+
+@dataclass(frozen=True)
+class Inspected:
+    """What a file is: `image` upright, in RGB, of the size it has or, of a large JPEG, a half or less; the rest as in
+    the file. `values` are the least and largest of a 16-bit image."""
+
+    image: Image.Image
+    format: str
+    mode: str
+    width: int
+    height: int
+    frames: int
+    is_rotated: bool
+    has_transparency: bool
+    values: tuple[int, int] | None
+
+
+def inspect_image(path: str | os.PathLike[str], at_least: int) -> Inspected:
+    """The image at `path`, decoded as `decode_image` does it; a JPEG to `at_least` pixels a side.
+
+    Raises:
+        DataError: as `decode_image`.
+    """
+    _quieten_pillow()
+    try:
+        with open_regular(path) as file, Image.open(file, formats=FORMATS) as opened:
+            _check_pixels(opened)
+            size, kind, mode = opened.size, opened.format or "", opened.mode
+            frames = getattr(opened, "n_frames", 1)
+            is_rotated = opened.getexif().get(ORIENTATION, 1) != 1
+            opened.draft(None, (at_least, at_least))
+            ImageOps.exif_transpose(opened, in_place=True)
+            transparent, wide = opened.has_transparency_data, opened.mode.startswith("I")
+            values = opened.getextrema() if wide else None
+            image = _to_mode(opened, "RGB")
+    except Exception as error:  # as above
+        raise DataError(f"{os.fspath(path)}: {_reason(error, path)}") from error
+    low_high = (int(values[0]), int(values[1])) if values else None  # type: ignore[arg-type]
+    return Inspected(image, kind, mode, *size, frames, is_rotated, transparent, low_high)
 
 
 def size_of(path: str | os.PathLike[str]) -> tuple[int, int]:

@@ -55,6 +55,8 @@ def image_folder(
         raise ConfigError(f"data.image_size={image_size}: should be [height, width] or null")
     folder = expand_home(root)
     found = find_parts(folder, test_fraction, {"train": train, "val": val, "test": test})
+    if found.problems:
+        raise DataError(*found.problems)
     class_names, parts = found.class_names, found.files
     height, width = image_size or common_size(next(iter(parts.values())).paths)
     shape = (channels, height, width)

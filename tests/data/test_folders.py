@@ -10,10 +10,17 @@ import pytest
 from PIL import Image
 from tiny import FOLDER
 
-from cnnbench.data import DATASETS
-from cnnbench.data.class_folders import find_parts
+from cnnbench.data import DATASETS, class_folders
 from cnnbench.data.folder_layout import part_of_name
 from cnnbench.errors import ConfigError, DataError
+
+
+def find_parts(root, test_fraction, given):
+    found = class_folders.find_parts(root, test_fraction, given)
+    if found.problems:
+        raise DataError(*found.problems)
+    return found
+
 
 PAIR = ("cat/1.png", "cat/2.png", "dog/1.png")
 
