@@ -27,7 +27,7 @@ from cnnbench.data import Source, Splits
 from cnnbench.data.batches import Normalize
 from cnnbench.data.find import find_data, read_before_training
 from cnnbench.data.images import content_of
-from cnnbench.data.inspect import class_remarks
+from cnnbench.data.inspect import remarks
 from cnnbench.device import Device, out_of_memory_named
 from cnnbench.disk import require_room
 from cnnbench.errors import DataError
@@ -159,8 +159,8 @@ def refuse_changed_data(run: RunFolder, splits: Splits) -> None:
 
 
 def report_folders(run: RunFolder, source: Source, splits: Splits) -> None:
-    """Says what is odd about the classes; train.log lists that, and what takes no part."""
-    for line in class_remarks(source, splits):
+    """Says what is odd about the images and classes; train.log lists that, and what takes no part."""
+    for line in remarks(source, splits):
         note(line)
         run.log(line)
     for path, reason in source.ignored:

@@ -22,7 +22,7 @@ TINY = [
 ]
 """A run of a fraction of a second: 108 training images, 6 batches an epoch."""
 
-FOLDER = {"train": None, "val": None, "test": None}
+FOLDER = {"train": None, "val": None, "test": None, "grey_range": [0, 65535]}
 """The settings of an image folder that only tests of them change."""
 
 

@@ -36,16 +36,15 @@ def check(arguments: Sequence[str]) -> None:
                         help="where the page and the lists go (default: data-check)")  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     options = parser.parse_intermixed_args(arguments)
-    node = compose(["data=image_folder", *options.overrides]).data
     root = expand_home(options.path).absolute()
     if options.output.absolute().resolve().is_relative_to(root.resolve()):
         raise ConfigError(f"--output {options.output}: lies in the folder that is checked; name one outside it")
     if options.json:
         with people_on_stderr():
-            found = look_through(root, node, options.output)
+            found = look_through(root, options.overrides, options.output)
         say_json(found)
     else:
-        found = look_through(root, node, options.output)
+        found = look_through(root, options.overrides, options.output)
         show(found)
         say(f"\npage: {options.output / PAGE}")
         if not found["exit_code"]:
@@ -54,12 +53,14 @@ def check(arguments: Sequence[str]) -> None:
         raise DataError(f"{root}: {found['next']}")
 
 
-def look_through(root: Path, node: dict[str, Any], output: Path) -> dict[str, Any]:
+def look_through(root: Path, overrides: Sequence[str], output: Path) -> dict[str, Any]:
     """Reads, finds, writes; gives back the document."""
+    node = compose(["data=image_folder", *overrides]).data
     parts, places = list_images(root, {"train": node["train"], "val": node["val"], "test": node["test"]})
     workers = available_cores() if node["workers"] is None else node["workers"]
     with TrainingProgress(len(places)) as bar:
-        examined = examine(root, parts, places, workers, advancing(bar, "reading"))
+        moved = advancing(bar, "reading")
+        examined = examine(root, parts, places, workers=workers, overrides=overrides, progress=moved)
     found = document(examined)
     with TrainingProgress(len(parts.class_names)) as bar:
         write_check(output, examined, found, advancing(bar, "drawing"))

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from cnnbench.data.decode import EXTENSIONS
+from cnnbench.data.decode import EXTENSIONS, FULL_RANGE, GreyRange
 from cnnbench.data.folder_layout import CURE, find_layout
 from cnnbench.data.images import ImageShape
 from cnnbench.data.listing import EMPTY, NO_CLASS, images_below, list_folder
@@ -25,6 +25,7 @@ FEW_NAMES = 5
 @dataclass(frozen=True)
 class Files:
     """The images of one part: `labels` is int64 (N,). `links` holds those that are symbolic links, and maybe others.
+    `grey_range` is what `decode_image` is to make of 16-bit ones.
 
     Paths are strings: a large folder has so many that making a `Path` of each is felt at the start.
     """
@@ -32,6 +33,7 @@ class Files:
     paths: tuple[str, ...]
     labels: Tensor
     links: frozenset[str] = frozenset()
+    grey_range: GreyRange = FULL_RANGE
 
     def subset(self, indices: Tensor) -> "Files":
         return replace(self, paths=tuple(self.paths[i] for i in indices.tolist()), labels=self.labels[indices])
@@ -49,10 +51,11 @@ class Parts:
     problems: tuple[str, ...]
 
 
-def name_of_files(root: Path, paths: Sequence[str], image_shape: ImageShape) -> str:
+def name_of_files(root: Path, paths: Sequence[str], image_shape: ImageShape, grey_range: GreyRange) -> str:
     """24 hex digits that change with the place of `root`, the names, sizes and modification times of its files, and
-    the shape they are decoded to. Not noticed: new content under a name whose size and time were both kept."""
-    parts = [repr((DECODER, os.fsencode(root.resolve()), image_shape)).encode()]
+    what they are decoded to. Not noticed: new content under a name whose size and time were both kept."""
+    scaled = () if grey_range == FULL_RANGE else grey_range
+    parts = [repr((DECODER, os.fsencode(root.resolve()), image_shape, *scaled)).encode()]
     start = len(str(root))
     for path in paths:
         try:

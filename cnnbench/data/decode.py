@@ -22,6 +22,8 @@ EXTENSIONS = frozenset((
 ))  # fmt: skip
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "AVIF", "PPM")
 """Pillow's others need programs or are no photographs."""
+GreyRange = tuple[int, int]
+FULL_RANGE: GreyRange = (0, 65535)
 SIGNATURE_BYTES = 16  # what Pillow hands to a format that is to say whether a file is its own
 MAX_PIXELS = 100_000_000
 ORIENTATION, SIDEWAYS = 0x0112, (5, 6, 7, 8)  # Exif 2.32, 4.6.4
@@ -34,12 +36,12 @@ def _quieten_pillow() -> None:
     logging.getLogger("PIL").setLevel(logging.CRITICAL)
 
 
-def decode_image(path: str | os.PathLike[str], image_shape: ImageShape) -> Tensor:
+def decode_image(path: str | os.PathLike[str], image_shape: ImageShape, grey_range: GreyRange = FULL_RANGE) -> Tensor:
     """The image at `path`, upright, as uint8 (C, H, W) of `image_shape`; C is 1 (grey) or 3 (RGB).
 
-    It is resized to cover height and width, then cropped at the centre. Transparency is laid over white;
-    16-bit grey is scaled to 8 bits; palettes, CMYK and the other modes are converted. A JPEG four or more times
-    as large as asked is decoded at a half, a quarter or an eighth: faster, and off by a few grey levels.
+    It is resized to cover height and width, then cropped at the centre. Transparency is laid over white; 16-bit grey is
+    scaled to 8 bits, the ends of `grey_range` to 0 and 255; palettes, CMYK and the other modes are converted. A JPEG
+    four or more times as large as asked is decoded at a half, a quarter or an eighth: faster, and off by a few levels.
 
     Raises:
         DataError: naming `path`, for every file that holds no complete image.
@@ -51,7 +53,7 @@ def decode_image(path: str | os.PathLike[str], image_shape: ImageShape) -> Tenso
             _check_pixels(opened)
             opened.draft(None, (2 * max(height, width),) * 2)  # of a JPEG, that size or more
             ImageOps.exif_transpose(opened, in_place=True)
-            image = _to_mode(opened, "L" if channels == 1 else "RGB")
+            image = _to_mode(opened, "L" if channels == 1 else "RGB", grey_range)
         if image.size != (width, height):
             image = ImageOps.fit(image, (width, height), Image.Resampling.BILINEAR)
         pixels = torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8)
@@ -93,7 +95,7 @@ def inspect_image(path: str | os.PathLike[str], at_least: int) -> Inspected:
             ImageOps.exif_transpose(opened, in_place=True)
             transparent, wide = opened.has_transparency_data, opened.mode.startswith("I")
             values = opened.getextrema() if wide else None
-            image = _to_mode(opened, "RGB")
+            image = _to_mode(opened, "RGB", FULL_RANGE)
     except Exception as error:  # as above
         raise DataError(f"{os.fspath(path)}: {_reason(error, path)}") from error
     low_high = (int(values[0]), int(values[1])) if values else None  # type: ignore[arg-type]
@@ -113,6 +115,18 @@ def size_of(path: str | os.PathLike[str]) -> tuple[int, int]:
             return (width, height) if image.getexif().get(ORIENTATION) in SIDEWAYS else (height, width)
     except Exception as error:  # as above
         raise DataError(f"{os.fspath(path)}: {_reason(error, path)}") from error
+
+
+def deep_values(path: str | os.PathLike[str]) -> tuple[int, int] | None:
+    """The least and largest value of a 16-bit image; null for any other file."""
+    _quieten_pillow()
+    try:
+        with open_regular(path) as file, Image.open(file, formats=FORMATS) as image:
+            _check_pixels(image)
+            low, high = image.getextrema() if image.mode.startswith("I") else (None, None)
+    except Exception:  # who decodes it says why it cannot be
+        return None
+    return None if low is None or high is None else (int(low), int(high))  # type: ignore[arg-type]
 
 
 def is_image(path: str | os.PathLike[str]) -> bool:
@@ -136,21 +150,22 @@ def is_image(path: str | os.PathLike[str]) -> bool:
     return True
 
 
-def _to_mode(image: Image.Image, mode: str) -> Image.Image:
+def _to_mode(image: Image.Image, mode: str, grey_range: GreyRange) -> Image.Image:
     if image.mode.startswith(("I", "F")):
-        return _from_16_bits(image).convert(mode)
+        return _from_16_bits(image, grey_range).convert(mode)
     if image.has_transparency_data:
         white = Image.new("RGBA", image.size, "white")
         return Image.alpha_composite(white, image.convert("RGBA")).convert(mode)
     return image if image.mode == mode else image.convert(mode)
 
 
-def _from_16_bits(image: Image.Image) -> Image.Image:
-    """Grey values 0..65535 as 0..255; Pillow's own conversion would clip them at 255."""
-    values = np.asarray(image)
+def _from_16_bits(image: Image.Image, grey_range: GreyRange) -> Image.Image:
+    """The grey values of the range as 0..255, rounded; Pillow's own conversion would clip them at 255."""
+    values, (low, high) = np.asarray(image), grey_range
     if image.mode == "F" or (values.size and (values.min() < 0 or values.max() > 65535)):
         raise ValueError("its values have no known range")
-    return Image.fromarray(((values.astype(np.uint32) + 128) // 257).astype(np.uint8))
+    above = values.clip(low, high).astype(np.int64) - low
+    return Image.fromarray(((2 * 255 * above + high - low) // (2 * (high - low))).astype(np.uint8))
 
 
 def _check_pixels(image: Image.Image) -> None:

@@ -3,6 +3,7 @@
 import functools
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -12,7 +13,7 @@ from torch import Tensor
 from cnnbench.config.settings import Count, FolderPath, Fraction, PositiveInt
 from cnnbench.console import note
 from cnnbench.data.class_folders import Files, find_parts
-from cnnbench.data.decode import size_of
+from cnnbench.data.decode import FULL_RANGE, GreyRange, deep_values, size_of
 from cnnbench.data.images import ImageSet, ImageShape, ResidentImages
 from cnnbench.data.pack import Pack, obtain_pack
 from cnnbench.data.packed import PackedImages
@@ -23,6 +24,7 @@ from cnnbench.errors import ConfigError, DataError, DiskError
 from cnnbench.machine import available_cores, available_memory
 
 SAMPLE_IMAGES = 100
+SMALL_SHARE = 4  # a quarter of the range: two of eight bits are lost
 CHUNK_IMAGES = 256
 MANY_IMAGES = 2000  # fewer are decoded before the worker processes would have started
 UNASKED_SHARE = 0.5  # of the free disk space, for pack=auto
@@ -34,6 +36,7 @@ def image_folder(
     root: FolderPath | None,
     channels: Literal[1, 3],
     image_size: list[PositiveInt] | None,
+    grey_range: list[Count],
     train: str | None,
     val: str | None,
     test: str | None,
@@ -47,6 +50,7 @@ def image_folder(
 
     `train`, `val` and `test` name folders in `root` that are these parts; null: found by their names.
     Without such folders a stratified `test_fraction` is set aside, the same for every seed; 1 takes all.
+    The ends of `grey_range`, of 16-bit images, become black and white.
     An image that is a link out of `root` counts as bad. `pack` decodes the images once, into a file in the cache.
     """
     if root is None:
@@ -57,7 +61,9 @@ def image_folder(
     found = find_parts(folder, test_fraction, {"train": train, "val": val, "test": test})
     if found.problems:
         raise DataError(*found.problems)
-    class_names, parts = found.class_names, found.files
+    levels = checked_range(grey_range)
+    class_names = found.class_names
+    parts = {part: replace(files, grey_range=levels) for part, files in found.files.items()}
     height, width = image_size or common_size(next(iter(parts.values())).paths)
     shape = (channels, height, width)
     total = sum(len(files.paths) for files in parts.values())
@@ -96,6 +102,7 @@ def image_folder(
         labels={part: files.labels for part, files in parts.items()},
         taken=found.taken,
         ignored=found.ignored,
+        remarks=lambda: range_remarks(next(iter(parts.values())).paths, levels),
     )
 
 
@@ -124,14 +131,21 @@ def open_streamed(
         for _, findings in _decoded(files, shape, workers):
             bad |= findings
     files = files.subset(remaining(files, bad))
-    return StreamedImages(files.paths, files.labels, shape, workers, skipped=skipped + tuple(bad.values()))
+    return StreamedImages(
+        files.paths,
+        files.labels,
+        shape,
+        workers,
+        skipped=skipped + tuple(bad.values()),
+        grey_range=files.grey_range,
+    )
 
 
 def _decoded(files: Files, shape: ImageShape, workers: int) -> Iterator[Decoded]:
     """All images in chunks. Processes, not threads: on small images these wait for the interpreter's lock."""
     chunks = torch.arange(len(files.paths)).split(CHUNK_IMAGES)
     processes = workers if len(files.paths) >= MANY_IMAGES else 0
-    return decode_batches(files.paths, shape, chunks, processes)
+    return decode_batches(files.paths, shape, chunks, processes, files.grey_range)
 
 
 def pack_parts(
@@ -148,7 +162,8 @@ def pack_parts(
     """The pack of all parts, in the order of their paths; None where an `unasked` one finds no room."""
     labels = {path: label for files in parts for path, label in zip(files.paths, files.labels.tolist(), strict=True)}
     paths = tuple(sorted(labels.keys() - outside.keys()))
-    files = Files(paths, torch.tensor([labels[path] for path in paths], dtype=torch.int64))
+    (levels,) = {files.grey_range for files in parts}
+    files = Files(paths, torch.tensor([labels[path] for path in paths], dtype=torch.int64), grey_range=levels)
     processes = workers if len(paths) >= MANY_IMAGES else 0
     share = UNASKED_SHARE if unasked else 1
     try:
@@ -198,6 +213,33 @@ def remaining(files: Files, bad: Mapping[int, str]) -> Tensor:
     if len(bad) == len(files.paths):
         raise DataError(f"{next(iter(bad.values()))}; so is each of the {len(bad)} images")
     return torch.tensor([index for index in range(len(files.paths)) if index not in bad])
+
+
+def checked_range(grey_range: Sequence[int]) -> GreyRange:
+    """The two ends.
+
+    Raises:
+        ConfigError: they are no range of 16-bit values.
+    """
+    low, high = (*grey_range, 0, 0)[:2]
+    if len(grey_range) != 2 or not FULL_RANGE[0] <= low < high <= FULL_RANGE[1]:
+        raise ConfigError(f"data.grey_range={grey_range}: should be [low, high] with 0 <= low < high <= 65535")
+    return low, high
+
+
+def range_remarks(paths: Sequence[str], grey_range: GreyRange) -> list[str]:
+    """A line where a sample of the images has 16 bits and uses a small part of the range."""
+    step = max(1, len(paths) // SAMPLE_IMAGES)
+    values = [found for path in paths[::step] if (found := deep_values(path))]
+    if not values:
+        return []
+    low, high = min(low for low, _ in values), max(high for _, high in values)
+    if (high - low) * SMALL_SHARE > grey_range[1] - grey_range[0]:
+        return []
+    return [
+        f"16-bit images use values from {low} to {high} of {grey_range[0]} to {grey_range[1]} in a sample of "
+        f"{len(values)}, which leaves few grey levels; `cnnbench data check` measures data.grey_range=[low,high]"
+    ]
 
 
 def common_size(paths: Sequence[str]) -> tuple[int, int]:

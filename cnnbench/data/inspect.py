@@ -50,7 +50,7 @@ def describe_data(node: Mapping[str, Any]) -> dict[str, Any]:
         "found": source.origin,
         "taken": dict(source.taken),
         "ignored": ignored_by_reason(source),
-        "remarks": class_remarks(source, splits),
+        "remarks": remarks(source, splits),
         "image_shape": list(source.image_shape),
         "classes": list(source.class_names),
         "train_images": count_classes(splits.train, source.class_names),
@@ -80,8 +80,9 @@ def describe_folders(source: Source) -> list[tuple[str, str]]:
     return rows
 
 
-def class_remarks(source: Source, splits: Splits) -> list[str]:
-    """What is odd about the classes: those with a single training image, those that validation or test lack."""
+def remarks(source: Source, splits: Splits) -> list[str]:
+    """What is odd about the images, and about the classes: those with a single training image, those that validation or
+    test lack."""
     labels = {"train": splits.train.labels, "val": splits.val.labels, "test": source.labels.get("test")}
     counts = {
         part: found.bincount(minlength=source.num_classes).tolist()
@@ -90,12 +91,12 @@ def class_remarks(source: Source, splits: Splits) -> list[str]:
     }
     texts = (("train", 1, "have one training image each"), ("train", 0, "have no training images"),
              ("val", 0, "have no validation images"), ("test", 0, "have no test images"))  # fmt: skip
-    remarks = []
+    lines = source.remarks()
     for part, number, text in texts:
         names = [name for name, count in zip(source.class_names, counts.get(part, ()), strict=False) if count == number]
         if names:
-            remarks.append(f"{len(names)} of {source.num_classes} classes {text}: {first_names(names)}")
-    return remarks
+            lines.append(f"{len(names)} of {source.num_classes} classes {text}: {first_names(names)}")
+    return lines
 
 
 def read_whole(images: ImageSet | None) -> None:

@@ -26,7 +26,8 @@ class Source:
     """Where a data set is and what it holds; making one is cheap, `read(part)` loads or opens the images.
 
     `origin` says where the images come from: a path, or a word for a set that needs no files. Of a set that lies in
-    folders, `labels` holds those of each part, int64 (N,), `taken` says where it lies, `ignored` what takes no part.
+    folders, `labels` holds those of each part, int64 (N,), `taken` says where it lies, `ignored` what takes no part;
+    `remarks` looks for what is odd about its images.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Source:
     labels: Mapping[Part, Tensor] = field(default_factory=dict)
     taken: Mapping[Part, str] = field(default_factory=dict)
     ignored: tuple[Ignored, ...] = ()
+    remarks: Callable[[], list[str]] = list
 
     @property
     def num_classes(self) -> int:

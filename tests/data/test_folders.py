@@ -1,18 +1,23 @@
 """Folders as people have them: what is taken for what, what is ignored, what is asked for."""
 
+import json
 import os
 import re
 import shutil
 import socket
 from collections import Counter
 
+import numpy as np
 import pytest
+import torch
 from PIL import Image
 from tiny import FOLDER
 
 from cnnbench.data import DATASETS, class_folders
+from cnnbench.data.decode import decode_image
 from cnnbench.data.folder_layout import part_of_name
 from cnnbench.errors import ConfigError, DataError
+from cnnbench.trained.load import load_trained
 
 
 def find_parts(root, test_fraction, given):
@@ -295,3 +300,56 @@ def test_data_describes_what_is_taken_for_what(cnnbench, tmp_path):
     assert "folder without images: 1" in out
     shutil.rmtree(root / "docs")
     assert re.search(r"ignored +none", cnnbench("data", *settings)[1])
+
+
+def deep(path, values):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.array(values, np.uint16)).save(path)
+
+
+@pytest.fixture
+def deep_photos(tmp_path):
+    """16-bit images of 12 bits, as cameras and scanners of the sciences write them."""
+    for number, name in enumerate(("cat", "dog")):
+        for index in range(6):
+            row = [1000, 1000 + 100 * number, 3000, 5095]
+            deep(tmp_path / "photos" / name / f"{index}.png", [row, row[::-1], row, row])
+    return tmp_path / "photos"
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "value", "level"),
+    [(0, 65535, 65535, 255), (0, 65535, 128, 0), (0, 65535, 129, 1), (1000, 5095, 1000, 0), (1000, 5095, 5095, 255),
+     (1000, 5095, 3000, 125), (1000, 5095, 7, 0), (1000, 5095, 65000, 255), (0, 1, 1, 255)],
+)  # fmt: skip
+def test_16_bit_values_are_scaled_by_the_range_and_clipped_to_it(tmp_path, low, high, value, level):
+    deep(tmp_path / "a.png", [[value] * 4] * 4)
+    assert decode_image(tmp_path / "a.png", (1, 4, 4), (low, high)).eq(level).all()
+
+
+@pytest.mark.parametrize("how", [{"resident": "always"}, {"resident": "never"}, {"pack": True}])
+def test_the_range_changes_the_images_and_what_they_are_known_by(deep_photos, how):
+    full, scaled = (image_folder(deep_photos, grey_range=r, **how).read("train") for r in ([0, 65535], [1000, 5095]))
+    for images, levels in ((full, [4, 20]), (scaled, [0, 255])):
+        pixels = next(iter(images.batches(torch.arange(6), 6)))[0]
+        assert [int(pixels.min()), int(pixels.max())] == levels
+    assert (full.digests() != scaled.digests()).any()
+
+
+@pytest.mark.parametrize("grey_range", [[0], [5, 5], [0, 70000], [3, 2], [0, 1, 2]])
+def test_a_range_has_two_ends_in_their_order(deep_photos, grey_range):
+    with pytest.raises(ConfigError, match=r"data\.grey_range=\[.*should be \[low, high\]"):
+        image_folder(deep_photos, grey_range=grey_range)
+
+
+def test_a_training_says_that_the_range_is_small_and_predicts_with_the_range_it_was_given(cnnbench, deep_photos):
+    plain = ["device=cpu", "device.threads=1", "epochs=1", "model.widths=[4]", "model.hidden=8", "data.channels=1"]
+    data = ["data=image_folder", f"data.root={deep_photos}"]
+    err = cnnbench("train", *data, *plain, "hydra.run.dir=full")[2]
+    assert "note: 16-bit images use values from 1000 to 5095 of 0 to 65535" in err
+    exit_code, _, err = cnnbench("train", *data, *plain, "data.grey_range=[1000,5095]", "hydra.run.dir=scaled")
+    assert (exit_code, "16-bit" in err) == (0, False)
+    trained = load_trained("scaled")
+    expected = trained.logits(decode_image(deep_photos / "cat" / "0.png", (1, 4, 4), (1000, 5095))[None]).softmax(1)
+    (prediction,) = json.loads(cnnbench("predict", "scaled", deep_photos / "cat" / "0.png", "--json")[1])
+    assert list(prediction["probabilities"].values()) == pytest.approx(expected[0].tolist())

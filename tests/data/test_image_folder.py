@@ -252,7 +252,7 @@ def test_a_worker_that_dies_or_hangs_names_the_image(tmp_path, monkeypatch, faul
     streaming = import_module("cnnbench.data.streaming")
     decode = streaming.decode_image
 
-    def failing(path, shape):
+    def failing(path, shape, *_):
         if os.path.basename(path) == "005.png":
             fault()
         return decode(path, shape)

@@ -187,7 +187,8 @@ def decode(*arguments):
         yield batch
 pack.decode_batches = decode
 DATASETS["image_folder"](root=sys.argv[1], channels=3, image_size=None, train=None, val=None, test=None,
-                         test_fraction=0.2, resident="never", pack=True, workers=0, on_bad_image="skip").read("train")
+                         grey_range=[0, 65535], test_fraction=0.2, resident="never", pack=True, workers=0,
+                         on_bad_image="skip").read("train")
 """
 
 
@@ -213,9 +214,9 @@ def test_a_killed_build_goes_on_where_it_was(root, cache, tmp_path, monkeypatch)
     started = []
     decode_batches = pack_module.decode_batches
 
-    def watched(paths, shape, chunks, workers):
+    def watched(paths, shape, chunks, *rest):
         started.append(int(chunks[0][0]))
-        return decode_batches(paths, shape, chunks, workers)
+        return decode_batches(paths, shape, chunks, *rest)
 
     monkeypatch.setattr(pack_module, "decode_batches", watched)
     images = source(root, on_bad_image="skip", test_fraction=0).read("train")

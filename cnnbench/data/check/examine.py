@@ -2,7 +2,7 @@
 
 import shlex
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,8 @@ class Examined:
     places: list[Place]
     facts: list[Facts]
     findings: list[Finding]
+    overrides: tuple[str, ...]
+    """What the user has said of the folder."""
 
     @property
     def exit_code(self) -> int:
@@ -49,8 +51,16 @@ def list_images(root: Path, given: Mapping[Part, str | None]) -> tuple[Parts, li
     return parts, places
 
 
-def examine(root: Path, parts: Parts, places: list[Place], workers: int, progress: Callable[[int], None]) -> Examined:
-    """Reads every image; `progress` is told how many more are done."""
+def examine(
+    root: Path,
+    parts: Parts,
+    places: list[Place],
+    *,
+    workers: int,
+    overrides: Sequence[str],
+    progress: Callable[[int], None],
+) -> Examined:
+    """Reads every image; `progress` is told how many more are done. `overrides` chose the parts."""
     outside = links_outside(parts.files.values(), root)
     inside = [place.path for place in places if place.path not in outside]
     known = dict(zip(inside, scan(inside, workers, progress), strict=True))
@@ -65,7 +75,8 @@ def examine(root: Path, parts: Parts, places: list[Place], workers: int, progres
     folders: dict[Part, str] = {part: str(root / folder) for part, folder in parts.taken.items()}
     findings += of_classes(count_classes(places, parts.class_names, list(parts.files)), folders)
     findings += (Finding("ignored", path, detail=reason) for path, reason in parts.ignored)
-    return Examined(root, parts, places, facts, sorted(findings, key=lambda finding: ORDER[finding.kind]))
+    findings.sort(key=lambda finding: ORDER[finding.kind])
+    return Examined(root, parts, places, facts, findings, tuple(overrides))
 
 
 def document(examined: Examined) -> dict[str, Any]:
@@ -98,8 +109,10 @@ def next_step(examined: Examined) -> str:
     if twice := counted["same image, across classes"]:
         return f"{_images(twice)} lie in two classes: remove the copy with the wrong label"
     size = describe_sizes(examined.facts)["image_size"]
-    setting = f" 'data.image_size=[{size[0]},{size[1]}]'" if size else ""
-    return f"ready: cnnbench train data=image_folder {shlex.quote(f'data.root={examined.root}')}{setting}"
+    settings = [f"data.root={examined.root}", *examined.overrides]
+    settings += [f"data.image_size=[{size[0]},{size[1]}]"] if size else []
+    settings += [each.detail.partition(", the")[0] for each in examined.findings if each.kind == "small range"]
+    return f"ready: cnnbench train data=image_folder {' '.join(map(shlex.quote, settings))}"
 
 
 def _images(count: int) -> str:

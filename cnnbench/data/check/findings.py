@@ -29,7 +29,7 @@ KINDS: dict[str, tuple[Severity, str]] = {
     "near image, across parts": ("warning", "the test or validation all but knows them from training: look at them"),
     "near image, across classes": ("warning", "look whether both labels are right"),
     "few images": ("warning", "a class with so few is hardly learnt or judged"),
-    "small range": ("warning", "16-bit values far from 65535, which 8 bits leave almost black: scale them first"),
+    "small range": ("warning", "8 bits of all that 16 can say leave few grey levels: train with this data.grey_range"),
     "same image": ("note", "copies count double, and a random split puts them on both sides: remove them"),
     "near image": ("note", "a random split puts them on both sides: keep them in one part"),
     "imbalance": ("note", "accuracy says little about the small classes"),
@@ -127,10 +127,12 @@ def _double(what: str, place: Place, other: Place, detail: str) -> Finding:
 
 
 def of_range(places: Sequence[Place], facts: Sequence[Facts]) -> Iterator[Finding]:
-    """Whether all 16-bit images together use a small part of what 16 bits can say."""
-    values = [each.values for each in facts if each.values is not None]
-    if values and max(high for _, high in values) - min(low for low, _ in values) < SMALL_RANGE:
-        low, high = min(low for low, _ in values), max(high for _, high in values)
-        yield Finding("small range", os.path.commonpath([place.path for place in places]), detail=(
-            f"{len(values):,} images with values from {low} to {high}"
-        ))  # fmt: skip
+    """Whether the 16-bit images of training together use a small part of what 16 bits can say."""
+    pairs = zip(places, facts, strict=True)
+    values = [each.values for place, each in pairs if place.part == "train" and each.values is not None]
+    if not values:
+        return
+    low, high = min(low for low, _ in values), max(high for _, high in values)
+    if low < high and high - low < SMALL_RANGE:
+        detail = f"data.grey_range=[{low},{high}], the values of {len(values):,} images"
+        yield Finding("small range", os.path.commonpath([place.path for place in places]), detail=detail)

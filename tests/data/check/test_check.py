@@ -159,12 +159,16 @@ def test_every_planted_fault_is_found_and_nothing_else(check, photos, plant):
     assert err.count("error: ") == (code == 65)
 
 
-def test_deep_images_that_use_little_of_their_range_are_said(check, photos):
+def test_deep_images_that_use_little_of_their_range_are_said(check, photos, tmp_path):
     for index in range(2):
         grey = np.asarray(photo(50 + index).convert("L")).astype(np.uint16) * 16
         Image.fromarray(grey).save(photos / "Training" / "cat" / f"deep{index}.png")
     code, found, _ = check()
     assert code == 0
+    values = [np.asarray(Image.open(photos / "Training" / "cat" / f"deep{index}.png")) for index in range(2)]
+    low, high = int(np.min(values)), int(np.max(values))
+    document = json.loads((tmp_path / "found" / "findings.json").read_text())
+    assert document["next"].endswith(f"'data.grey_range=[{low},{high}]'")
     assert found == {
         "small range": [(str(photos),)],
         "16 bits": [("Training/cat/deep0.png",), ("Training/cat/deep1.png",)],
