@@ -8,8 +8,9 @@ from typing import Any
 from cnnbench.commands.arguments import Parser
 from cnnbench.config.compose import compose
 from cnnbench.console import TrainingProgress, people_on_stderr, say, say_json, show_table
-from cnnbench.data.check.examine import document, examine, list_images
+from cnnbench.data.check.examine import document, examine, list_images, read_images
 from cnnbench.data.check.findings import KINDS
+from cnnbench.data.check.near import VIEWS
 from cnnbench.data.check.output import PAGE, write_check
 from cnnbench.disk import expand_home
 from cnnbench.errors import ConfigError, DataError
@@ -59,8 +60,9 @@ def look_through(root: Path, overrides: Sequence[str], output: Path) -> dict[str
     parts, places = list_images(root, {"train": node["train"], "val": node["val"], "test": node["test"]})
     workers = available_cores() if node["workers"] is None else node["workers"]
     with TrainingProgress(len(places)) as bar:
-        moved = advancing(bar, "reading")
-        examined = examine(root, parts, places, workers=workers, overrides=overrides, progress=moved)
+        facts = read_images(root, parts, places, workers, advancing(bar, "reading"))
+    with TrainingProgress(len(places) * len(VIEWS)) as bar:
+        examined = examine(root, parts, places, facts, overrides, advancing(bar, "comparing"))
     found = document(examined)
     with TrainingProgress(len(parts.class_names)) as bar:
         write_check(output, examined, found, advancing(bar, "drawing"))

@@ -51,26 +51,32 @@ def list_images(root: Path, given: Mapping[Part, str | None]) -> tuple[Parts, li
     return parts, places
 
 
-def examine(
-    root: Path,
-    parts: Parts,
-    places: list[Place],
-    *,
-    workers: int,
-    overrides: Sequence[str],
-    progress: Callable[[int], None],
-) -> Examined:
-    """Reads every image; `progress` is told how many more are done. `overrides` chose the parts."""
+def read_images(
+    root: Path, parts: Parts, places: Sequence[Place], workers: int, progress: Callable[[int], None]
+) -> list[Facts]:
+    """The facts of each image; `progress` is told how many more are read."""
     outside = links_outside(parts.files.values(), root)
     inside = [place.path for place in places if place.path not in outside]
     known = dict(zip(inside, scan(inside, workers, progress), strict=True))
     stranger = {path: Facts(problem=line.removeprefix(f"{path}: ")) for path, line in outside.items()}
-    facts = [known.get(place.path) or stranger[place.path] for place in places]
+    return [known.get(place.path) or stranger[place.path] for place in places]
+
+
+def examine(
+    root: Path,
+    parts: Parts,
+    places: list[Place],
+    facts: list[Facts],
+    overrides: Sequence[str],
+    progress: Callable[[int], None],
+) -> Examined:
+    """All findings of the images, of which `facts` are known; `overrides` chose the parts. `progress` is told how many
+    more are compared with the others, each once for each of VIEWS."""
     problems = (problem.partition(": ") for problem in parts.problems)
     findings = [Finding("folder", path, detail=what) for path, _, what in problems]
     for place, each in zip(places, facts, strict=True):
         findings += of_image(place, each)
-    findings += of_doubles(places, facts)
+    findings += of_doubles(places, facts, progress)
     findings += of_range(places, facts)
     folders: dict[Part, str] = {part: str(root / folder) for part, folder in parts.taken.items()}
     findings += of_classes(count_classes(places, parts.class_names, list(parts.files)), folders)

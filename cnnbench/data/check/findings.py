@@ -1,7 +1,7 @@
 """What is wrong or odd with the images of a folder, one finding for each thing that a person can look at."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -98,8 +98,11 @@ def of_image(place: Place, facts: Facts) -> Iterator[Finding]:
         yield found("extension", f"{facts.format} in a file called {extension}")
 
 
-def of_doubles(places: Sequence[Place], facts: Sequence[Facts]) -> Iterator[Finding]:
-    """Images that are there twice, and pairs that nearly are; the first of a pair is one of training where one is."""
+def of_doubles(places: Sequence[Place], facts: Sequence[Facts], progress: Callable[[int], None]) -> Iterator[Finding]:
+    """Images that are there twice, and pairs that nearly are; the first of a pair is one of training where one is.
+
+    `progress` is told how many more are compared, each once for each of VIEWS.
+    """
     firsts: dict[bytes, int] = {}
     for index in readable(facts):
         first = firsts.setdefault(facts[index].digest, index)
@@ -110,7 +113,7 @@ def of_doubles(places: Sequence[Place], facts: Sequence[Facts]) -> Iterator[Find
         return
     hashes = np.stack([h for i in unique if (h := facts[i].hashes) is not None])
     small = np.stack([s for i in unique if (s := facts[i].small) is not None])
-    for pair in near_pairs(hashes, small):
+    for pair in near_pairs(hashes, small, progress):
         detail = f"correlation {pair.correlation:.2f}{', ' + pair.view if pair.view else ''}"
         yield _double("near image", places[unique[pair.second]], places[unique[pair.first]], detail)
 

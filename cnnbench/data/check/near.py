@@ -6,7 +6,7 @@ it, a small crop changes a few bits. What hashes call near is compared as grey l
 docs/data_check.md says how often that is right.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -41,14 +41,15 @@ def _hash(grey: NDArray[np.int16]) -> int:
     return int.from_bytes(np.packbits(grey[:, :-1] < grey[:, 1:]).tobytes())
 
 
-def near_pairs(hashes: NDArray[np.uint64], small: NDArray[np.uint8]) -> list[Pair]:
+def near_pairs(hashes: NDArray[np.uint64], small: NDArray[np.uint8], progress: Callable[[int], None]) -> list[Pair]:
     """The pairs of images that are nearly the same, by `hashes` (N, 3) and grey levels `small` (N, SIDE, SIDE).
 
-    Compares each with each: 50,000 images take seconds, 500,000 many minutes. Stops at MAX_PAIRS.
+    Compares each with each: 50,000 images take seconds, 500,000 many minutes; `progress` is told how many more are
+    compared in one of VIEWS. Stops at MAX_PAIRS.
     """
     pairs: dict[tuple[int, int], Pair] = {}
     for number, view in enumerate(VIEWS):
-        for first, second in _candidates(hashes[:, 0], hashes[:, number]):
+        for first, second in _candidates(hashes[:, 0], hashes[:, number], progress):
             turned = (small[second], small[second, :, ::-1], small[second, ::-1])[number]
             values = correlations(small[first], turned)
             near = values >= CORRELATION
@@ -80,7 +81,7 @@ def _normalised(images: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def _candidates(
-    plain: NDArray[np.uint64], turned: NDArray[np.uint64]
+    plain: NDArray[np.uint64], turned: NDArray[np.uint64], progress: Callable[[int], None]
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
     """The indices of pairs, the first below the second, of which the hashes are near."""
     count = len(plain)
@@ -91,3 +92,4 @@ def _candidates(
             ordered = rows + top < columns + left
             if ordered.any():
                 yield rows[ordered] + top, columns[ordered] + left
+        progress(len(plain[top : top + ROWS]))
