@@ -2,7 +2,7 @@
 
     python tests/benchmarks/near_images.py FOLDER -o pairs.png
 
-Takes 1,000 images of a folder of class folders, changes each in every way of CHANGES, and says which share is recognised.
+Takes 1,000 images of a folder of class folders, changes each in every way of CHANGES, and says what is recognised.
 Then compares all images of the folder with one another and draws 100 of the pairs found, to be judged by eye.
 """
 

@@ -3,7 +3,7 @@
 The hash is the difference hash of N. Krawetz ("Kind of Like That", hackerfactor.com, 2013): the image in 9x8 grey
 levels, a bit for each that is darker than its right neighbour. Brightness, contrast, size and compression hardly change
 it, a small crop changes a few bits. What hashes call near is compared as grey levels, for plain images share hashes.
-docs/data_check.md says how often that is right.
+docs/own_images.md says how often that is right.
 """
 
 from collections.abc import Callable, Iterator
