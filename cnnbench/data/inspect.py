@@ -89,13 +89,13 @@ def remarks(source: Source, splits: Splits) -> list[str]:
         for part, found in labels.items()
         if found is not None and len(found)
     }
-    texts = (("train", 1, "have one training image each"), ("train", 0, "have no training images"),
-             ("val", 0, "have no validation images"), ("test", 0, "have no test images"))  # fmt: skip
+    texts = (("train", 1, "a single training image"), ("train", 0, "no training images"),
+             ("val", 0, "no validation images"), ("test", 0, "no test images"))  # fmt: skip
     lines = source.remarks()
     for part, number, text in texts:
         names = [name for name, count in zip(source.class_names, counts.get(part, ()), strict=False) if count == number]
         if names:
-            lines.append(f"{len(names)} of {source.num_classes} classes {text}: {first_names(names)}")
+            lines.append(f"{text}: {len(names)} of {source.num_classes} classes ({first_names(names)})")
     return lines
 
 

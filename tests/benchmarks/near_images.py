@@ -61,9 +61,7 @@ def is_recognised(image, copy):
     )
     turned = (other, other[:, :, ::-1], other[:, ::-1])
     bits = np.bitwise_count(difference_hashes(image)[0] ^ difference_hashes(copy))
-    return any(
-        bits[view] <= BITS and correlations(small, turned[view])[0] >= CORRELATION for view in range(len(VIEWS))
-    )
+    return any(bits[view] <= BITS and correlations(small, turned[view])[0] >= CORRELATION for view in range(len(VIEWS)))
 
 
 def main():

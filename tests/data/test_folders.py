@@ -285,8 +285,8 @@ def test_odd_classes_are_said_at_the_start_and_what_is_ignored_stands_in_the_log
     assert re.search(r"train folder +Training \(3 images\)", out)
     assert re.search(r"test folder +Testing \(1 image\)", out)
     assert "1 extension .txt, 1 folder without images" in out or "1 folder without images, 1 extension .txt" in out
-    assert "note: 1 of 2 classes have one training image each: dog" in err
-    assert "note: 1 of 2 classes have no test images: dog" in err
+    assert "note: a single training image: 1 of 2 classes (dog)" in err
+    assert "note: no test images: 1 of 2 classes (dog)" in err
     log = (tmp_path / "run" / "train.log").read_text()
     assert f"ignored: {root}/Training/cat/a.txt (extension .txt)" in log
     assert f"ignored: {root}/docs (folder without images)" in log

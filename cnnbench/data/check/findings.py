@@ -24,9 +24,12 @@ Severity = Literal["error", "warning", "note"]
 KINDS: dict[str, tuple[Severity, str]] = {
     "unreadable": ("error", "cannot be read, which ends a training: repair or remove them, or data.on_bad_image=skip"),
     "folder": ("error", "a folder that cannot be trained on"),
-    "same image, across parts": ("warning", "the test or validation knows them from training: remove one of each"),
+    "same image, across parts": (
+        "warning",
+        "what is judged on was trained on, so accuracy flatters: remove one",
+    ),
     "same image, across classes": ("warning", "one of the labels is wrong: remove that copy"),
-    "near image, across parts": ("warning", "the test or validation all but knows them from training: look at them"),
+    "near image, across parts": ("warning", "what is judged on was all but trained on: look at them, remove copies"),
     "near image, across classes": ("warning", "look whether both labels are right"),
     "few images": ("warning", "a class with so few is hardly learnt or judged"),
     "small range": ("warning", "8 bits of all that 16 can say leave few grey levels: train with this data.grey_range"),
@@ -137,5 +140,5 @@ def of_range(places: Sequence[Place], facts: Sequence[Facts]) -> Iterator[Findin
         return
     low, high = min(low for low, _ in values), max(high for _, high in values)
     if low < high and high - low < SMALL_RANGE:
-        detail = f"data.grey_range=[{low},{high}], the values of {len(values):,} images"
+        detail = f"data.grey_range=[{low},{high}], the values of {len(values):,} of the images"
         yield Finding("small range", os.path.commonpath([place.path for place in places]), detail=detail)

@@ -1,7 +1,6 @@
 """What each image file of a folder is, found out by several processes."""
 
 import hashlib
-import itertools
 import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -62,16 +61,14 @@ def _in_processes(chunks: Sequence[Sequence[str]], workers: int) -> Iterator[lis
     known = multiprocessing.get_all_start_methods()
     context = multiprocessing.get_context("fork" if "fork" in known else None)  # another would import torch in each
     pool = ProcessPoolExecutor(max(workers, 1), mp_context=context, initializer=ignore_signals)
-    at = iter(chunks)
+    done = 0
     try:
-        for chunk, facts in zip(at, pool.map(_facts_of, chunks), strict=True):
-            del chunk
+        for facts in pool.map(_facts_of, chunks):
             yield facts
+            done += 1
     except BrokenProcessPool as error:
-        last = next(itertools.chain(at, [[""]]))
-        raise DataError(
-            f"{last[0]}: a process that read this or an image near it died; is there memory enough?"
-        ) from error
+        what = "a process died while reading this or one of the next images, perhaps for want of memory"
+        raise DataError(f"{chunks[done][0]}: {what}; look at them, or set data.workers=1") from error
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
 

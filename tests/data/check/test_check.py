@@ -2,12 +2,15 @@
 
 import csv
 import json
+import os
+import re
 import shutil
 
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
+from cnnbench.data.check import scan
 from cnnbench.data.check.findings import KINDS, Finding
 from cnnbench.data.check.output import findings_csv
 
@@ -200,6 +203,22 @@ def test_many_images_are_read_by_processes_with_the_same_result(check, photos, m
     alone = check()
     monkeypatch.setattr("cnnbench.data.check.scan.FEW_IMAGES", 1)
     assert check("data.workers=2") == alone
+
+
+def test_a_process_that_dies_names_the_images_it_was_at(check, cnnbench, photos, monkeypatch):
+    facts_of = scan.facts_of
+
+    def dying(path):
+        if path.endswith("Training/dog/20.png"):
+            os._exit(1)
+        return facts_of(path)
+
+    monkeypatch.setattr(scan, "FEW_IMAGES", 1)
+    monkeypatch.setattr(scan, "CHUNK_IMAGES", 2)
+    monkeypatch.setattr(scan, "facts_of", dying)
+    exit_code, _, err = cnnbench("data", "check", photos, "-o", "found", "data.workers=1")
+    assert (exit_code, err.count("\n")) == (65, 1)
+    assert re.search(r"error: .*Training/(dog|cat)/\d\d\.png: a process died while reading this", err)
 
 
 def test_the_page_holds_no_markup_of_a_folder_and_loads_nothing(check, photos, tmp_path):
