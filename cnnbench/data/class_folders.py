@@ -12,14 +12,13 @@ from torch import Tensor
 from cnnbench.data.decode import EXTENSIONS, FULL_RANGE, GreyRange
 from cnnbench.data.folder_layout import CURE, find_layout
 from cnnbench.data.images import ImageShape
-from cnnbench.data.listing import EMPTY, NO_CLASS, images_below, list_folder
+from cnnbench.data.listing import EMPTY, NO_CLASS, first_names, images_below, list_folder
 from cnnbench.data.source import Ignored, Part
 from cnnbench.data.splits import TEST_SEED, stratified_order
 from cnnbench.errors import DataError
 from cnnbench.seeds import generator
 
 DECODER = 1  # raise it when decode_image gives other pixels: what is kept of them is then made anew
-FEW_NAMES = 5
 
 
 @dataclass(frozen=True)
@@ -155,12 +154,6 @@ def _files(
     if not (problems or paths):
         problems.append(f"{root}: has no images; add some or remove the folder")
     return Files(tuple(paths), torch.tensor(labels, dtype=torch.int64), frozenset(links)), problems
-
-
-def first_names(names: Sequence[str]) -> str:
-    """The first of them, and how many more there are."""
-    rest = len(names) - FEW_NAMES
-    return ", ".join(names[:FEW_NAMES]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def _check_inside(folder: Path, root: Path) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cnnbench.data.listing import EMPTY, NO_CLASS, NO_PART, Listing, holds_images, list_folder
+from cnnbench.data.listing import EMPTY, NO_CLASS, NO_PART, Listing, first_names, holds_images, list_folder
 from cnnbench.data.source import PARTS, Ignored, Part
 from cnnbench.errors import ConfigError, DataError
 
@@ -163,14 +163,19 @@ def _refuse_ambiguous(base: Path, holding: Mapping[str, list[str]], found: Mappi
     hinted = {part: name for name in names if (part := _hinted_part(name)) and inner[name]}
     sets = sorted(inner.values(), key=len)
     alike = len(sets) > 1 and len(sets[0]) > 1 and sets[0] <= sets[-1]
-    if not (found or len(hinted) > 1 or alike):
-        return
-    keys = [f"data.{part}={hinted.get(part, 'FOLDER')}" for part in PARTS if part in hinted or part != "val"]
-    what = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
-    raise DataError(
-        f"{base}: {what} may be parts of a data set or its classes; say which is which: {' '.join(keys)}, "
-        f"or data.train=. if each {'other ' if found else ''}folder is a class"
-    )
+    if found:
+        keys = " ".join(f"data.{part}={path.name}" for part, path in found.items())
+        raise DataError(
+            f"{base}: {' and '.join(path.name for path in found.values())} may be a part beside the classes of training, "
+            f"or a class; say data.train=. {keys} for a part, data.train=. alone for a class"
+        )
+    if len(hinted) > 1 or alike:
+        parts = [part for part in PARTS if part in hinted or part != "val"]
+        keys = " ".join(f"data.{part}={hinted.get(part, 'FOLDER')}" for part in parts)
+        raise DataError(
+            f"{base}: {first_names(names)} may be parts of a data set or its classes; say {keys} for parts, "
+            "data.train=. for classes"
+        )
 
 
 def _refuse_too_high(base: Path, holding: Mapping[str, list[str]], empty: Sequence[str]) -> None:

@@ -9,9 +9,9 @@ import torch
 from cnnbench.config.compose import compose
 from cnnbench.config.tables import conf_folder
 from cnnbench.data import ImageSet, Source, Splits
-from cnnbench.data.class_folders import first_names
 from cnnbench.data.find import find_data, read_splits
 from cnnbench.data.images import content_of, spell_shape
+from cnnbench.data.listing import first_names
 from cnnbench.errors import ConfigError, DataError
 
 CHECK_BATCH = 256

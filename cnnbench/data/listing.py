@@ -2,7 +2,7 @@
 nothing."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
 
@@ -18,6 +18,7 @@ OF_A_SYSTEM = frozenset((
 HIDDEN, SYSTEM, NO_FILE = "hidden", "of the system", "no regular file"
 NO_CLASS, NO_PART, LINKED = "image of no class", "folder of no part", "linked folder"
 EMPTY = "folder without images"
+FEW_NAMES = 5
 
 
 @dataclass
@@ -85,6 +86,12 @@ def holds_images(folder: str | os.PathLike[str]) -> bool:
     except OSError as error:
         raise DataError(f"{os.fspath(folder)}: cannot be listed ({error.strerror}); repair or remove it") from error
     return any(map(holds_images, deeper))
+
+
+def first_names(names: Sequence[str]) -> str:
+    """The first of them, and how many more there are."""
+    rest = len(names) - FEW_NAMES
+    return ", ".join(names[:FEW_NAMES]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def _reason_of_name(name: str) -> str | None:
