@@ -166,7 +166,7 @@ def _refuse_ambiguous(base: Path, holding: Mapping[str, list[str]], found: Mappi
     if found:
         keys = " ".join(f"data.{part}={path.name}" for part, path in found.items())
         raise DataError(
-            f"{base}: {' and '.join(path.name for path in found.values())} may be a part beside the classes of training, "
+            f"{base}: {' and '.join(path.name for path in found.values())} may be a part beside the classes, "
             f"or a class; say data.train=. {keys} for a part, data.train=. alone for a class"
         )
     if len(hinted) > 1 or alike:

@@ -106,7 +106,7 @@ AMBIGUOUS = {
         [*below("train"), *below("Training")], r"Training and train can both .*data\.train=Training$",
     ),
     "a test folder beside classes": (
-        [*PAIR, *below("test")], r"test may be a part beside .*data\.train=\. data\.test=test for a part, data\.train=\.",
+        [*PAIR, *below("test")], r"test may be a part .*data\.train=\. data\.test=test for a part, data\.train=\.",
     ),
     "words in the names": (
         [*below("seg_train"), *below("seg_test"), "seg_pred/1.png"], r"data\.train=seg_train data\.test=seg_test",
