@@ -25,8 +25,9 @@ from cnnbench.config.run_config import RunConfig
 from cnnbench.console import copied_to, muted, note, say, say_exactly
 from cnnbench.data import Source, Splits
 from cnnbench.data.batches import Normalize
-from cnnbench.data.find import find_data, read_splits
+from cnnbench.data.find import find_data, read_before_training
 from cnnbench.data.images import content_of
+from cnnbench.data.inspect import remarks
 from cnnbench.device import Device, describe_processor, out_of_memory_named
 from cnnbench.disk import require_room
 from cnnbench.errors import DataError
@@ -80,9 +81,10 @@ def run_experiment(
         require_room(path, bytes_needed(model, source.num_classes, config.checkpoint["keep"]))
         introduce(config, source, description)
         with waiting("reading images"):
-            splits = read_splits(source, config.data)
-        say(f"\nimages  {split_sizes(splits, source)}")
+            splits = read_before_training(source, config.data)
+        say(f"\nimages  {split_sizes(splits)}")
         refuse_without_validation(config, len(splits.val) > 0)
+        report_folders(run, source, splits)
         report_skipped(run, splits.skipped)
         refuse_changed_data(run, splits)
         chosen = resume and run.summary["device"] is not None  # a run may have been killed before its device was chosen
@@ -170,6 +172,14 @@ def refuse_changed_data(run: RunFolder, splits: Splits) -> None:
     run.update_summary(data_fingerprints={"train": None, "val": None, "test": None} | known | found)
 
 
+def report_folders(run: RunFolder, source: Source, splits: Splits) -> None:
+    """Says what is odd about the images and classes; train.log lists that, and what takes no part."""
+    for line in remarks(source, splits):
+        note(line)
+    for path, reason in source.ignored:
+        run.log(f"ignored: {path} ({reason})")
+
+
 def report_skipped(run: RunFolder, skipped: Sequence[str]) -> None:
     """Says how many unreadable images were left out; train.log lists them."""
     if skipped:
@@ -199,8 +209,7 @@ def read_test_once(
     run: RunFolder, model: nn.Module, splits: Splits, config: RunConfig, normalize: Normalize, device: Device
 ) -> dict[str, float]:
     """Reads the test split, counts the read, and writes predictions.npz; nothing where there is no such split."""
-    with waiting("reading test images"):
-        images = splits.read_test()
+    images = splits.read_test()
     if images is None:
         return {}
     run.count_test_read(content_of(images, splits.class_names).fingerprint, "train")

@@ -9,6 +9,7 @@ from cnnbench.config.tables import GROUPS, LIST_GROUPS
 from cnnbench.console import say, show_table
 from cnnbench.data import Source, Splits
 from cnnbench.data.images import spell_shape
+from cnnbench.data.inspect import describe_folders
 from cnnbench.device import Device
 from cnnbench.models.describe import Description
 
@@ -18,6 +19,7 @@ def introduce(config: RunConfig, source: Source, description: Description) -> No
     rows = [(group, choice_line(group, getattr(config, group))) for group in GROUPS]
     rows.append(("run", f"seed={config.seed} epochs={config.epochs} batch_size={config.batch_size}"))
     rows.append(("images", f"{spell_shape(source.image_shape)}, {source.num_classes} classes"))
+    rows += describe_folders(source)
     rows.append(("size", size_line(description)))
     show_table(("part", "choice"), rows)
 
@@ -44,11 +46,11 @@ def policy_line(device: Device) -> str:
     return f"{device.torch_device.type}, {device.precision}, {device.memory_format}, {threads}{compiled}"
 
 
-def split_sizes(splits: Splits, source: Source) -> str:
-    """How many images the run trains on and validates with, and that the test images wait for its end."""
-    validation = f"{len(splits.val):,} to validate" if len(splits.val) else "none to validate"
-    test = "the test is read once, at the end" if source.has_test else "none to test"
-    return f"{len(splits.train):,} to train, {validation}; {test}"
+def split_sizes(splits: Splits) -> str:
+    """How many images the run trains on, validates with and will be tested on."""
+    test = splits.read_test()
+    counts = {"train": len(splits.train), "validate": len(splits.val), "test": 0 if test is None else len(test)}
+    return ", ".join(f"{count:,} to {what}" if count else f"none to {what}" for what, count in counts.items())
 
 
 def star_line(select: str, *, validates: bool) -> str:

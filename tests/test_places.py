@@ -61,8 +61,8 @@ def test_links_to_themselves_among_images_are_no_folders(tmp_path):
         write_image(tmp_path / name / "1.png")
     (tmp_path / "loop").symlink_to("loop")
     (tmp_path / "cat" / "loop").symlink_to("loop")
-    class_names, parts = find_parts(tmp_path, 0.0)
-    assert (class_names, len(parts["train"].paths)) == (("cat", "dog"), 2)
+    found = find_parts(tmp_path, 0.0, {})
+    assert (found.class_names, len(found.files["train"].paths)) == (("cat", "dog"), 2)
 
 
 @pytest.mark.parametrize("number", [errno.ENOTSUP, errno.ENOLCK, errno.EINVAL])

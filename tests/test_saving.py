@@ -135,7 +135,7 @@ def test_a_disk_without_room_ends_the_run_before_data_are_read(cnnbench, tmp_pat
         return type("Stat", (), {"f_bavail": 3, "f_frsize": 4096, "f_blocks": 10**6})
 
     monkeypatch.setattr(disk.os, "statvfs", nearly_full)
-    monkeypatch.setattr(experiment, "read_splits", pytest.fail)
+    monkeypatch.setattr(experiment, "read_before_training", pytest.fail)
     exit_code, _, err = cnnbench("train", *TINY, "hydra.run.dir=run")
     assert exit_code == DiskError.exit_code
     assert err.startswith(f"error: {tmp_path / 'run'}: needs about ")

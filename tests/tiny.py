@@ -22,6 +22,9 @@ TINY = [
 ]
 """A run of a fraction of a second: 108 training images, 6 batches an epoch."""
 
+FOLDER = {"train": None, "val": None, "test": None, "grey_range": [0, 65535]}
+"""The settings of an image folder that only tests of them change."""
+
 
 def summary(path):
     return json.loads((path / "summary.json").read_text())

@@ -9,11 +9,23 @@ from cnnbench.config.compose import compose
 from cnnbench.console import say_json, show_table
 from cnnbench.progress import loading_torch, waiting
 
+DESCRIPTION = """
+Prepare, check and describe data sets; without a name, show which are here. `cnnbench data check PATH` looks through a
+folder of images before it is trained on; `cnnbench data check --help` says for what.
+"""
+
 
 def main(arguments: Sequence[str]) -> None:
-    """Without a name, lists where the data sets are; with one, reads it and describes it."""
-    parser = Parser("data", "Prepare, check and describe data sets; without a name, show which are here.")
-    parser.add_argument("name", nargs="?", help="a choice of `cnnbench list data`")
+    """Without a name, lists where the data sets are; with one, reads it and describes it; `check PATH` looks a folder
+    of images through."""
+    if arguments and arguments[0] == "check":
+        with loading_torch():
+            from cnnbench.commands.data_check import check
+
+        check(arguments[1:])
+        return
+    parser = Parser("data", DESCRIPTION)
+    parser.add_argument("name", nargs="?", help="a choice of `cnnbench list data`; or `check`, and a folder of images")
     parser.add_argument("overrides", nargs="*", metavar="data.KEY=VALUE", help="data.root=PATH data.download=true ...")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     options = parser.parse_args(arguments)
@@ -39,6 +51,8 @@ def _show(value: Any) -> str:
         case {"total": int(total), **by_class}:
             counts = [count for count in by_class.values() if isinstance(count, int)]
             return f"{total:,} ({min(counts):,} to {max(counts):,} a class)"
+        case {**named}:
+            return ", ".join(f"{key}: {_show(text)}" for key, text in named.items()) or "none"
         case [float(), *_]:
             return ", ".join(f"{number:.4f}" for number in value)
         case list():

@@ -1,10 +1,13 @@
 """From `config.data` to a data set: found, then read and split."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from cnnbench.config.settings import build, settings
 from cnnbench.data import DATASETS, Source, Splits, split
+from cnnbench.data.source import PARTS
+from cnnbench.errors import DataError
 
 SPLITTING = tuple(settings(split))
 """The keys of `config.data` that say how the training images are divided and how many of them are used."""
@@ -32,3 +35,30 @@ def same_source(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
 def read_splits(source: Source, node: Mapping[str, Any]) -> Splits:
     """The training and validation part, read; the test part stays unread."""
     return split(source, **{key: node[key] for key in SPLITTING})
+
+
+def read_before_training(source: Source, node: Mapping[str, Any]) -> Splits:
+    """`read_splits`, with the test images read too, so that hours of training do not end at one that cannot be: they
+    are kept for `read_test`, and nothing looks at them before.
+
+    Raises:
+        DataError: with a line for everything in any part that cannot be read.
+    """
+    try:
+        splits = read_splits(source, node)
+        test = splits.read_test()
+        if test is not None:
+            test.digests()  # of streamed images, which are decoded for it
+    except DataError as error:
+        raise DataError(*dict.fromkeys([*error.findings, *_damage(source)])) from error
+    return replace(splits, read_test=lambda: test)
+
+
+def _damage(source: Source) -> Iterator[str]:
+    """What keeps each part from being read: the first that is tried hides the others."""
+    for part in PARTS:
+        if getattr(source, f"has_{part}"):
+            try:
+                source.read(part).digests()
+            except DataError as error:
+                yield from error.findings

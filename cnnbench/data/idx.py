@@ -1,4 +1,4 @@
-"""MNIST and Fashion-MNIST: idx files, plain or gzipped, as their authors and Debian ship them.
+"""MNIST and Fashion-MNIST: idx files, plain or gzipped, as their authors, Debian, torchvision and Kaggle ship them.
 
 The format: two zero bytes, the type (8: uint8), the number of dimensions, each dimension as a big-endian
 uint32, then the values (http://yann.lecun.com/exdb/mnist/).
@@ -23,6 +23,7 @@ from cnnbench.disk import data_root
 from cnnbench.errors import DataError
 
 UINT8 = 8
+GZIP = b"\x1f\x8b"
 MAX_RATIO = 1032  # no deflate stream expands further (zlib's technical notes)
 PREFIXES = {"train": "train", "test": "t10k"}
 DIGITS = tuple("0123456789")
@@ -66,14 +67,22 @@ def _remotes(url: str, files: Mapping[str, tuple[int, str]]) -> dict[str, Remote
 
 
 def _paths(root: str | None, folder: str, remotes: Mapping[str, Remote], download: bool) -> dict[str, Path]:
-    """Each file's path: in `root` itself or in torchvision's `<root>/<folder>/raw`, plain or gzipped."""
+    """Each file's path: in `root` itself or in torchvision's `<root>/<folder>/raw`, under any of its `spellings`."""
     base = data_root(root)
     raw = base / folder / "raw"
     paths = {}
     for stem, remote in remotes.items():
-        places = (place / name for place in (base, raw) for name in (stem, f"{stem}.gz"))
+        places = (place / name for place in (base, raw) for name in spellings(stem))
         paths[stem] = next(filter(Path.is_file, places), None) or obtain(remote, raw, download)
     return paths
+
+
+def spellings(stem: str) -> list[str]:
+    """The names that people have the file `stem` under: with a dot before `idx`, gzipped, and in a folder of its own
+    name, as Kaggle unpacks it."""
+    names = [stem, stem.replace("-idx", ".idx")]
+    names += [f"{name}.gz" for name in names]
+    return names + [f"{folder.removesuffix('.gz')}/{name}" for folder in names for name in names]
 
 
 def _source(name: str, class_names: tuple[str, ...], paths: Mapping[str, Path]) -> Source:
@@ -120,6 +129,12 @@ def read_idx(path: Path, dimensions: int) -> Tensor:
     return values
 
 
+def is_gzip(path: Path) -> bool:
+    """Whether the file begins as a gzip file does: some browsers unpack what they download and keep its name."""
+    with path.open("rb") as file:
+        return file.read(len(GZIP)) == GZIP
+
+
 class _Opened:
     """The bytes of a plain or gzipped file; what goes wrong within becomes a DataError that names it."""
 
@@ -128,7 +143,7 @@ class _Opened:
 
     def __enter__(self) -> BufferedIOBase:
         try:
-            self.file: BufferedIOBase = gzip.open(self.path) if self.path.suffix == ".gz" else self.path.open("rb")
+            self.file: BufferedIOBase = gzip.open(self.path) if is_gzip(self.path) else self.path.open("rb")
         except OSError as error:
             raise DataError(f"{self.path}: cannot be opened ({error.strerror})") from error
         return self.file
@@ -151,7 +166,7 @@ def _header(file: BufferedIOBase, path: Path, dimensions: int) -> tuple[int, ...
     stated = 1
     for size in shape:
         stated *= size
-    possible = os.stat(path).st_size * (MAX_RATIO if path.suffix == ".gz" else 1)
+    possible = os.stat(path).st_size * (MAX_RATIO if is_gzip(path) else 1)
     if not stated or stated > possible:
         raise DataError(f"{path}: its header states the shape {shape}, which the file cannot hold; fetch it again")
     return shape

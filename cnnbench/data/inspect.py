@@ -1,5 +1,6 @@
 """Which data sets are here, and what is in them."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -7,9 +8,10 @@ import torch
 
 from cnnbench.config.compose import compose
 from cnnbench.config.tables import conf_folder
-from cnnbench.data import ImageSet
+from cnnbench.data import ImageSet, Source, Splits
 from cnnbench.data.find import find_data, read_splits
 from cnnbench.data.images import content_of, spell_shape
+from cnnbench.data.listing import first_names
 from cnnbench.errors import ConfigError, DataError
 
 CHECK_BATCH = 256
@@ -46,6 +48,9 @@ def describe_data(node: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "data": source.name,
         "found": source.origin,
+        "taken": dict(source.taken),
+        "ignored": ignored_by_reason(source),
+        "remarks": remarks(source, splits),
         "image_shape": list(source.image_shape),
         "classes": list(source.class_names),
         "train_images": count_classes(splits.train, source.class_names),
@@ -57,6 +62,41 @@ def describe_data(node: Mapping[str, Any]) -> dict[str, Any]:
         | ({"test": content_of(test, source.class_names).fingerprint} if test is not None and len(test) else {}),
         "skipped": list(splits.skipped),
     }
+
+
+def ignored_by_reason(source: Source) -> dict[str, int]:
+    """How many files and folders take no part for each reason, the most frequent first."""
+    return dict(Counter(line.reason for line in source.ignored).most_common())
+
+
+def describe_folders(source: Source) -> list[tuple[str, str]]:
+    """What is taken for what in a set that lies in folders, and how much is ignored, as rows of a table."""
+    rows = []
+    for part, place in source.taken.items():
+        count = len(source.labels[part])
+        rows.append((f"{part} folder", f"{place} ({count:,} image{'s' if count != 1 else ''})"))
+    if source.ignored:
+        rows.append(("ignored", ", ".join(f"{n:,} {reason}" for reason, n in ignored_by_reason(source).items())))
+    return rows
+
+
+def remarks(source: Source, splits: Splits) -> list[str]:
+    """What is odd about the images, and about the classes: those with a single training image, those that validation or
+    test lack."""
+    labels = {"train": splits.train.labels, "val": splits.val.labels, "test": source.labels.get("test")}
+    counts = {
+        part: found.bincount(minlength=source.num_classes).tolist()
+        for part, found in labels.items()
+        if found is not None and len(found)
+    }
+    texts = (("train", 1, "a single training image"), ("train", 0, "no training images"),
+             ("val", 0, "no validation images"), ("test", 0, "no test images"))  # fmt: skip
+    lines = source.remarks()
+    for part, number, text in texts:
+        names = [name for name, count in zip(source.class_names, counts.get(part, ()), strict=False) if count == number]
+        if names:
+            lines.append(f"{text}: {len(names)} of {source.num_classes} classes ({first_names(names)})")
+    return lines
 
 
 def read_whole(images: ImageSet | None) -> None:

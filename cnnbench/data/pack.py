@@ -81,10 +81,11 @@ def obtain_pack(
     `share` is the part of the free space that it may take.
 
     Raises:
-        DataError: it is damaged; or, with on_bad_image=error, an image cannot be read.
+        DataError: it is damaged; or, with on_bad_image=error, images cannot be read.
         DiskError: there is no room for it.
     """
-    folder = data_root(None) / "packs" / f"{root.resolve().name}-{name_of_files(root, files.paths, image_shape)}"
+    name = f"{root.resolve().name}-{name_of_files(root, files.paths, image_shape, files.grey_range)}"
+    folder = data_root(None) / "packs" / name
     contents = {
         "format": FORMAT,
         "image_shape": list(image_shape),
@@ -117,9 +118,7 @@ def _build(
         _at(folder / DIGESTS, done * DIGEST_BYTES) as digests,
     ):
         first = done
-        for images, findings in decode_batches(files.paths, image_shape, chunks, workers):
-            if on_bad_image == "error":
-                refuse(findings)
+        for images, findings in decode_batches(files.paths, image_shape, chunks, workers, files.grey_range):
             for index in findings:
                 images[index - first] = 0
             bad |= {index: line.removeprefix(f"{files.paths[index]}: ") for index, line in findings.items()}
@@ -132,6 +131,8 @@ def _build(
             wait.advance(len(images))
         os.fsync(pixels.fileno())
         os.fsync(digests.fileno())
+    if on_bad_image == "error":
+        refuse({index: f"{files.paths[index]}: {line}" for index, line in bad.items()})
     return bad
 
 
@@ -148,7 +149,7 @@ def _intact(folder: Path, files: Files, image_shape: ImageShape) -> tuple[int, d
             expected = digest_of(digests, row)
             if expected == UNREADABLE:
                 try:
-                    decode_image(files.paths[row], image_shape)
+                    decode_image(files.paths[row], image_shape, files.grey_range)
                     break  # it can be read by now
                 except DataError as error:
                     bad[row] = str(error).removeprefix(f"{files.paths[row]}: ")

@@ -1,8 +1,8 @@
 """A data set that was found but not yet read."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -11,13 +11,23 @@ from cnnbench.data.images import ImageSet, ImageShape
 from cnnbench.errors import DataError
 
 Part = Literal["train", "val", "test"]
+PARTS: tuple[Part, ...] = ("train", "val", "test")
+
+
+class Ignored(NamedTuple):
+    """A file or folder that takes no part in a data set, and why."""
+
+    path: str
+    reason: str
 
 
 @dataclass(frozen=True)
 class Source:
     """Where a data set is and what it holds; making one is cheap, `read(part)` loads or opens the images.
 
-    `origin` says where the images come from: a path, or a word for a set that needs no files.
+    `origin` says where the images come from: a path, or a word for a set that needs no files. Of a set that lies in
+    folders, `labels` holds those of each part, int64 (N,), `taken` says where it lies, `ignored` what takes no part;
+    `remarks` looks for what is odd about its images.
     """
 
     name: str
@@ -28,6 +38,10 @@ class Source:
     has_train: bool = True
     has_val: bool = False
     has_test: bool = True
+    labels: Mapping[Part, Tensor] = field(default_factory=dict)
+    taken: Mapping[Part, str] = field(default_factory=dict)
+    ignored: tuple[Ignored, ...] = ()
+    remarks: Callable[[], list[str]] = list
 
     @property
     def num_classes(self) -> int:

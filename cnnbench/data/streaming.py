@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from cnnbench.data.class_folders import name_of_files
-from cnnbench.data.decode import decode_image
+from cnnbench.data.decode import FULL_RANGE, GreyRange, decode_image
 from cnnbench.data.images import ImageShape, channel_histogram, pixel_digests
 from cnnbench.disk import data_root, make_folder, write_atomically
 from cnnbench.errors import DataError, DiskError
@@ -25,6 +25,7 @@ from cnnbench.runs.signals import held, ignore_signals
 
 TIMEOUT_SECONDS = 120
 READ_BATCH = 256
+NAMED = 50  # of the images that cannot be read, on the screen
 ROOT = Path("/")
 
 Decoded = tuple[Tensor, dict[int, str]]
@@ -43,6 +44,7 @@ class StreamedImages:
     workers: int
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     skipped: tuple[str, ...] = ()
+    grey_range: GreyRange = FULL_RANGE
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -51,7 +53,8 @@ class StreamedImages:
         if not len(indices):
             return
         labels = self.labels.index_select(0, indices).to(self.device)
-        decoded = decode_batches(self.paths, self.image_shape, indices.split(batch_size), self.workers)
+        chunks = indices.split(batch_size)
+        decoded = decode_batches(self.paths, self.image_shape, chunks, self.workers, self.grey_range)
         for (images, bad), batch_labels in zip(decoded, labels.split(batch_size), strict=True):
             refuse(bad)
             yield images.to(self.device, non_blocking=True), batch_labels
@@ -76,15 +79,21 @@ class StreamedImages:
     def _facts(self) -> tuple[Digests, Tensor]:
         """Digests and histogram. To know what images are takes an epoch's decoding, so what was learnt is kept."""
         channels, size = self.image_shape[0], len(self) * DIGEST_BYTES
-        kept = data_root(None) / "digests" / f"{name_of_files(ROOT, self.paths, self.image_shape)}.bin"
+        name = name_of_files(ROOT, self.paths, self.image_shape, self.grey_range)
+        kept = data_root(None) / "digests" / f"{name}.bin"
         with suppress(OSError, ValueError):  # not there or not whole: read again
             content = kept.read_bytes()
             counts = torch.frombuffer(bytearray(content[size:]), dtype=torch.int64).view(channels, 256)
             return np.frombuffer(content[:size], np.uint8).reshape(len(self), DIGEST_BYTES), counts
         digests, counts = [], torch.zeros(channels, 256, dtype=torch.int64)
-        for images, _ in self.to("cpu").batches(torch.arange(len(self)), READ_BATCH):
+        bad: dict[int, str] = {}
+        chunks = torch.arange(len(self)).split(READ_BATCH) if len(self) else ()
+        decoded = decode_batches(self.paths, self.image_shape, chunks, self.workers, self.grey_range)
+        for images, findings in decoded:
+            bad |= findings
             digests.append(pixel_digests(images))
             counts += channel_histogram(images)
+        refuse(bad)
         found = np.concatenate(digests) if digests else np.empty((0, DIGEST_BYTES), np.uint8)
         with suppress(DiskError):
             make_folder(kept.parent)
@@ -93,13 +102,20 @@ class StreamedImages:
 
 
 def refuse(bad: Mapping[int, str]) -> None:
-    """Raises DataError with the first of the findings, if there are any."""
-    if bad:
-        raise DataError(f"{next(iter(bad.values()))}; repair or remove it, or set data.on_bad_image=skip")
+    """Raises DataError with a line for each of the findings, of very many for the first, if there are any."""
+    lines = [f"{line}; repair or remove it, or set data.on_bad_image=skip" for line in bad.values()]
+    if len(lines) > NAMED:
+        lines[NAMED:] = [f"{len(lines) - NAMED:,} more images: cannot be read; `cnnbench data check FOLDER` lists all"]
+    if lines:
+        raise DataError(*lines)
 
 
 def decode_batches(
-    paths: Sequence[str], image_shape: ImageShape, batches: Iterable[Tensor], workers: int
+    paths: Sequence[str],
+    image_shape: ImageShape,
+    batches: Iterable[Tensor],
+    workers: int,
+    grey_range: GreyRange = FULL_RANGE,
 ) -> Iterator[Decoded]:
     """The images of each batch of indices into `paths`, in order, decoded ahead by `workers` processes.
 
@@ -111,7 +127,7 @@ def decode_batches(
     """
     progress = torch.zeros(max(workers, 1), dtype=torch.int64).share_memory_()
     loader = DataLoader(
-        _Batches(paths, image_shape, progress),
+        _Batches(paths, image_shape, grey_range, progress),
         batch_size=None,  # an item is a whole batch
         sampler=[chosen.tolist() for chosen in batches],
         num_workers=workers,
@@ -136,9 +152,10 @@ def decode_batches(
 class _Batches(Dataset):
     """Lists of indices to decoded batches; errors as text, which crosses processes whole."""
 
-    def __init__(self, paths: Sequence[str], image_shape: ImageShape, progress: Tensor) -> None:
+    def __init__(self, paths: Sequence[str], image_shape: ImageShape, grey_range: GreyRange, progress: Tensor) -> None:
         self.paths = paths
         self.image_shape = image_shape
+        self.grey_range = grey_range
         self.progress = progress
 
     def __getitem__(self, indices: list[int]) -> Decoded:
@@ -149,7 +166,7 @@ class _Batches(Dataset):
         for slot, index in zip(images, indices, strict=True):
             self.progress[place] = index
             try:
-                slot.copy_(decode_image(self.paths[index], self.image_shape))
+                slot.copy_(decode_image(self.paths[index], self.image_shape, self.grey_range))
             except DataError as error:
                 bad[index] = str(error)
         return images, bad

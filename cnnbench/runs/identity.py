@@ -23,7 +23,10 @@ Digests = NDArray[np.uint8]
 
 ORDERED_GROUPS = tuple(name for name, group in GROUPS.items() if group.is_ordered)
 COMPUTES_NOTHING = "checkpoint"  # how often a run is saved: it may change before the run goes on
-SEPARATES_NO_GROUPS = ("seed", "data.root", "data.download", "data.resident", "data.pack", "data.workers")
+SEPARATES_NO_GROUPS = (
+    "seed", "data.root", "data.train", "data.val", "data.test", "data.download", "data.resident", "data.pack",
+    "data.workers",
+)  # fmt: skip
 """Settings that are recorded, but do not tell one group of runs from another: which of the repetitions a run is, where
 its images lie, and how they are read. What the images are is told by their content."""
 

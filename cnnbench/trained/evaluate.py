@@ -110,9 +110,10 @@ def _other_data(overrides: Sequence[str], trained: TrainedModel) -> dict[str, An
         own = trained.config.data
         channels, *size = trained.image_shape
         fitting = {"test_fraction": 1.0, "image_size": size, "channels": channels}
+        fitting["grey_range"] = list(trained.grey_range)
         if own["name"] == "image_folder" and Path(node["root"] or "").resolve() == Path(own["root"]).resolve():
             node["root"] = own["root"]
-            fitting = {key: own[key] for key in fitting}
+            fitting = {key: own[key] for key in (*fitting, "train", "val", "test")}
         given = {text.lstrip("+").partition("=")[0].removeprefix("data.") for text in overrides}
         node |= {key: value for key, value in fitting.items() if key not in given}
     return node

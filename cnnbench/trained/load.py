@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from cnnbench.assemble import make_model, recorded_device, with_given_model
 from cnnbench.config.run_config import RunConfig
 from cnnbench.data.batches import Normalize
+from cnnbench.data.decode import FULL_RANGE, GreyRange
 from cnnbench.device import Device
 from cnnbench.errors import CheckpointError, CnnbenchError
 from cnnbench.inference import logits_over_views, prepared
@@ -33,6 +34,12 @@ class TrainedModel:
     normalize: Normalize
     image_shape: tuple[int, int, int]
     class_names: tuple[str, ...]
+
+    @property
+    def grey_range(self) -> GreyRange:
+        """What `decode_image` is to make of 16-bit images, as it did in the training."""
+        low, high = self.config.data.get("grey_range", FULL_RANGE)
+        return low, high
 
     @torch.inference_mode()
     def logits(self, images: Tensor) -> Tensor:

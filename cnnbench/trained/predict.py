@@ -22,7 +22,7 @@ def predict_images(trained: TrainedModel, paths: Sequence[Path]) -> list[dict[st
     findings: list[str] = []
     for path in paths:
         try:
-            images.append(decode_image(path, trained.image_shape))
+            images.append(decode_image(path, trained.image_shape, trained.grey_range))
         except DataError as error:
             findings += error.findings
     if findings:

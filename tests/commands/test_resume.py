@@ -66,7 +66,7 @@ def test_a_signal_saves_and_says_how_to_go_on(train, interrupt, number, exit_cod
     assert list((path / "checkpoints").glob("ckpt-*.pt"))
 
 
-BEFORE_TRAINING = ["introduce", "read_splits", "advise", "make_batches", "make_training", "evaluation_batches"]
+BEFORE_TRAINING = ["introduce", "read_before_training", "advise", "make_batches", "make_training", "evaluation_batches"]
 AFTER_TRAINING = ["describe_training", "read_test_once", "measure_latency"]
 
 

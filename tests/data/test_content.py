@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 import torch
-from tiny import write_image
+from tiny import FOLDER, write_image
 
 from cnnbench.data import DATASETS, ResidentImages
 from cnnbench.data.images import content_of
@@ -31,6 +31,7 @@ def hash_of(*place):
 def read(root, part="train", **settings):
     chosen = {
         "channels": 3,
+        **FOLDER,
         "image_size": None,
         "test_fraction": 0.25,
         "resident": "always",

@@ -40,6 +40,40 @@ def test_mnist_is_read_from_bare_files_and_from_torchvisions_layout(tmp_path, fo
     assert test.labels.tolist() == [0]
 
 
+@pytest.mark.parametrize(
+    "spell",
+    [
+        lambda name: name.replace("-idx", ".idx"),
+        lambda name: name.replace("-idx", ".idx") + ".gz",
+        lambda name: f"{name}/{name}",
+        lambda name: f"{name.replace('-idx', '.idx')}/{name}",
+        lambda name: f"{name}/{name}.gz",
+        lambda name: f"MNIST/raw/{name.replace('-idx', '.idx')}",
+    ],
+)
+def test_the_files_are_found_in_every_spelling_that_people_have(tmp_path, spell):
+    a_set(tmp_path / "plain")
+    for path in (tmp_path / "plain").iterdir():
+        target = tmp_path / "root" / spell(path.name)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        content = path.read_bytes()
+        target.write_bytes(gzip.compress(content) if target.suffix == ".gz" else content)
+    source = DATASETS["mnist"](root=str(tmp_path / "root"), download=False)
+    assert source.read("train").labels.tolist() == [3, 9]
+    assert source.read("test").images.flatten().tolist() == list(PIXELS[:12])
+
+
+def test_a_file_is_unpacked_for_what_it_holds_and_not_for_its_name(tmp_path):
+    a_set(tmp_path)
+    for path in tmp_path.iterdir():  # as a browser leaves it that has unpacked the download
+        path.rename(f"{path}.gz")
+    assert DATASETS["mnist"](root=str(tmp_path), download=False).read("train").labels.tolist() == [3, 9]
+    for path in tmp_path.iterdir():
+        path.with_suffix("").write_bytes(gzip.compress(path.read_bytes()))
+        path.unlink()
+    assert DATASETS["mnist"](root=str(tmp_path), download=False).read("train").labels.tolist() == [3, 9]
+
+
 def test_a_missing_set_says_in_one_line_what_to_fetch_from_where_to_where(tmp_path):
     with pytest.raises(DataError) as caught:
         DATASETS["fashion_mnist"](root=str(tmp_path), download=False)

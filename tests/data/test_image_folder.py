@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
+from tiny import FOLDER
 
 from cnnbench.data import DATASETS, StreamedImages, split
 from cnnbench.data.images import content_of
@@ -31,6 +32,7 @@ def a_folder(root, per_class=10, classes=("cat", "dog"), size=(6, 5)):
 def source(root, **changes):
     settings = {
         "channels": 3,
+        **FOLDER,
         "image_size": None,
         "test_fraction": 0.2,
         "resident": "always",
@@ -153,7 +155,7 @@ def class_linked_from_outside(root):
         (files_only, "has no class folders"),
         (one_class, "has one class folder, cat"),
         (empty_class, "mouse: has no images"),
-        (other_classes_in_test, "test: its classes differ .* lacks dog and has besides cow"),
+        (other_classes_in_test, "test: has classes that training lacks: cow"),
         (class_linked_from_outside, "dog: is a link out of"),
     ],
 )
@@ -175,7 +177,7 @@ def test_a_folder_without_training_images_is_for_evaluation_only(tmp_path, make,
 
 def test_root_is_needed_and_image_size_has_two_numbers(tmp_path):
     with pytest.raises(ConfigError, match=r"data\.root=null"):
-        DATASETS["image_folder"](root=None, channels=3, image_size=None, test_fraction=0.1, resident="auto",
+        DATASETS["image_folder"](root=None, channels=3, test_fraction=0.1, resident="auto", image_size=None, **FOLDER,
                                  pack=False, workers=0, on_bad_image="error")  # fmt: skip
     with pytest.raises(ConfigError, match=r"data\.image_size=\[3\]"):
         source(a_folder(tmp_path), image_size=[3])
@@ -250,7 +252,7 @@ def test_a_worker_that_dies_or_hangs_names_the_image(tmp_path, monkeypatch, faul
     streaming = import_module("cnnbench.data.streaming")
     decode = streaming.decode_image
 
-    def failing(path, shape):
+    def failing(path, shape, *_):
         if os.path.basename(path) == "005.png":
             fault()
         return decode(path, shape)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tiny import FOLDER
 
 from cnnbench.config.compose import compose
 from cnnbench.data import DATASETS, PackedImages, ResidentImages, split
@@ -42,7 +43,7 @@ def root(tmp_path):
 
 
 def source(root, **changes):
-    settings = {"channels": 3, "image_size": None, "test_fraction": 0.2, "resident": "never", "pack": True}
+    settings = {"channels": 3, **FOLDER, "image_size": None, "test_fraction": 0.2, "resident": "never", "pack": True}
     return DATASETS["image_folder"](root=str(root), **settings | {"workers": 0, "on_bad_image": "error"} | changes)
 
 
@@ -185,8 +186,9 @@ def decode(*arguments):
         time.sleep(0.02)
         yield batch
 pack.decode_batches = decode
-DATASETS["image_folder"](root=sys.argv[1], channels=3, image_size=None, test_fraction=0.2, resident="never", pack=True,
-                         workers=0, on_bad_image="skip").read("train")
+DATASETS["image_folder"](root=sys.argv[1], channels=3, image_size=None, train=None, val=None, test=None,
+                         grey_range=[0, 65535], test_fraction=0.2, resident="never", pack=True, workers=0,
+                         on_bad_image="skip").read("train")
 """
 
 
@@ -212,9 +214,9 @@ def test_a_killed_build_goes_on_where_it_was(root, cache, tmp_path, monkeypatch)
     started = []
     decode_batches = pack_module.decode_batches
 
-    def watched(paths, shape, chunks, workers):
+    def watched(paths, shape, chunks, *rest):
         started.append(int(chunks[0][0]))
-        return decode_batches(paths, shape, chunks, workers)
+        return decode_batches(paths, shape, chunks, *rest)
 
     monkeypatch.setattr(pack_module, "decode_batches", watched)
     images = source(root, on_bad_image="skip", test_fraction=0).read("train")
