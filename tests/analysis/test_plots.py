@@ -156,3 +156,24 @@ def test_a_figure_in_a_file_of_its_own_has_a_font_and_a_background_for_light_and
     assert "font-family" in style
     assert "prefers-color-scheme: dark" in style
     assert all(f"--c{light[1:]}: {dark};" in style for light, dark in figures.ON_BLACK.items())
+
+
+def ticks(svg, low):
+    """The numbers on the axes from `low` on."""
+    return [float(text) for text in texts(svg) if text and re.fullmatch(r"[\d.]+", text) and float(text) >= low]
+
+
+def test_an_accuracy_never_goes_beyond_a_hundred():
+    high = POINT._replace(cost=1.0, quality=99.8, quality_interval=(98.0, 101.6))
+    svg = plots.pareto([high, high._replace(cost=2.0, name="other")], xlabel="s", ylabel="%", limits=(0.0, 100.0))
+    assert max(ticks(svg, 90)) <= 100
+    curve = Curve(np.arange(1, 4), np.array([0.98, 0.99, 1.0]), np.array([0.1, 0.1, 0.1]))
+    svg = plots.learning_curves([plots.Series(0, "a", curve)], ylabel="%", scale=100.0, highest=100.0)
+    assert max(ticks(svg, 80)) <= 100
+
+
+def test_every_point_says_what_it_is_where_the_pointer_rests_on_it():
+    points = [POINT._replace(name=f"<{n}>", cost=10.0 + n) for n in range(3)]
+    assert {"<0>: 90 for 10", "<1>: 90 for 11", "<2>: 90 for 12"} <= set(
+        titles(plots.pareto(points, xlabel="s", ylabel="%"))
+    )
