@@ -336,6 +336,7 @@ def test_a_browser_shows_it_without_an_error_or_a_request(runs, tmp_path):
     report(runs)
     text, errors, addresses = open_in_browser(tmp_path / "report.html", tmp_path)
     assert "What the runs show" in text
+    assert '<button type="button">verdict</button>' in text
     assert (errors, addresses) == ([], set())
 
 
@@ -442,3 +443,22 @@ def compile_tables(folder, tables):
     command = ["pdflatex", "-halt-on-error", "-interaction=nonstopmode", "-no-shell-escape", "paper.tex"]
     done = subprocess.run(command, cwd=folder, capture_output=True, timeout=60)
     assert done.returncode == 0, done.stdout.decode(errors="replace")[-2000:]
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
+def test_a_heading_sorts_its_column_and_says_so(runs, tmp_path):
+    make_group(runs, "worse", 0.80, config={"batch_size": 8})
+    page = tmp_path / "report.html"
+    report(runs)
+    click = "for (let i = 0; i < 2; i++) document.querySelectorAll('th button')[4].click();"
+    page.write_text(re.sub("script-src '[^']*'", "script-src 'unsafe-inline'", page.read_text()) + click_script(click))
+    dom, errors, _ = open_in_browser(page, tmp_path)
+    assert errors == []
+    assert 'aria-sort="descending"' in dom
+    rows = re.findall(r'<tr>\s*<td>(\d)</td><th scope="row" class="label">', dom)
+    assert rows[:3] == ["1", "0", "2"]
+
+
+def click_script(code):
+    """A script that a test adds to a page."""
+    return f"<script>{code}</script>"
