@@ -1,5 +1,7 @@
 """Text of unknown origin made harmless for Markdown and TeX. HTML is escaped by its templates."""
 
+import re
+
 from cnnbench.console import visible
 
 
@@ -22,7 +24,8 @@ MARKDOWN = {char: f"\\{char}" for char in "\\`*_[]{}|~#$!"} | {
 
 def tex(text: str) -> str:
     """`text` as LaTeX prints it, with any engine; characters beyond Latin-1 that have no command as `U+4E2D`."""
-    return "".join(TEX.get(char) or _latin(char) for char in visible(text, keep="\n"))
+    with_minus = re.sub(r"(?<![\w.-])-(?=\d)", "−", visible(text, keep="\n"))
+    return "".join(TEX.get(char) or _latin(char) for char in with_minus)
 
 
 def _latin(char: str) -> str:
