@@ -13,6 +13,7 @@ Interval = Sequence[float]
 MISSED = "missed by some"
 DEFAULT_MARGIN = 0.2  # points of an accuracy
 FEWEST_POINTS, MOST_POINTS = 0.01, 10.0
+MANY = 10_000  # from here on a number is written without decimals, but in full
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,13 @@ class Metric:
         return 100.0 if self.is_fraction else 1.0
 
     @property
+    def limits(self) -> tuple[float, float] | None:
+        """The least and the greatest value there can be, as shown; None where there are none."""
+        if not self.is_fraction:
+            return None
+        return (-100.0 if self.key == "train_val_gap" else 0.0), 100.0
+
+    @property
     def shown_unit(self) -> str:
         """That of a value on the screen."""
         return "%" if self.is_fraction else self.unit
@@ -71,8 +79,8 @@ class Metric:
         return f"{what}, {self.difference_unit}" if self.difference_unit else what
 
     def write(self, value: float) -> str:
-        """`91.25`: two decimals of a percentage, four digits of anything else; without the unit."""
-        return format(value * self.factor, self._digits)
+        """`91.25`: two decimals of a percentage, four digits of anything else, or all before the point; no unit."""
+        return self._write(value)
 
     def write_spread(self, mean: float | None, sd: float | None) -> str:
         """`90.12 ± 0.34`, or the mean alone; without a finite one some runs have missed their target."""
@@ -84,7 +92,7 @@ class Metric:
         """`+0.31`; of an infinite one, where runs missed their target, the direction."""
         if math.isinf(value):
             return "later" if value > 0 else "earlier"
-        return format(value * self.factor, f"+{self._digits}")
+        return self._write(value, "+")
 
     def write_interval(self, interval: Interval) -> str:
         """`[+0.12, +0.40]`, of a difference."""
@@ -94,9 +102,10 @@ class Metric:
         """The interval in the unit that is shown."""
         return None if interval is None else (interval[0] * self.factor, interval[1] * self.factor)
 
-    @property
-    def _digits(self) -> str:
-        return ",.2f" if self.is_fraction else ",.4g"
+    def _write(self, value: float, sign: str = "") -> str:
+        shown = value * self.factor
+        digits = ",.2f" if self.is_fraction else ",.0f" if abs(shown) >= MANY else ",.4g"
+        return format(shown, sign + digits)
 
 
 METRICS = {

@@ -1,54 +1,28 @@
-"""Figures as SVG text to stand inside an HTML page: readable on white and on black, the same bytes every time.
+"""Figures as SVG text. All are drawn narrow enough for a telephone."""
 
-Text and axes have the colour of the page's text. Every other colour is `var(--cRRGGBB, #RRGGBB)`: as given on white,
-and on black what the page sets in its place, for which `ON_BLACK` is made. All figures are drawn narrow enough for a
-telephone; text of unknown origin passes `console.visible` and is never mathematics or markup.
-"""
-
-import hashlib
-import io
+import math
 import re
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any, NamedTuple, TypeAlias
+import textwrap
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cnnbench.analysis.curves import Curve
+from cnnbench.analysis.point_labels import place_labels
+from cnnbench.analysis.svg import BLUE, GREY, INK, SERIES, VERMILLION, Axes, Figure, drawing, finished, hover, shorten
 from cnnbench.console import visible
 
-Axes: TypeAlias = Any  # matplotlib's, which is imported only where a figure is made
-Figure: TypeAlias = Any
-
-INK = "#010203"  # becomes the colour of the page's text
-GREY, BLUE, VERMILLION = "#6b6b6b", "#0072b2", "#d55e00"
-SERIES = (BLUE, VERMILLION, "#00855f", "#a8508a", "#8a6a00", "#3c3c3c", "#5b7fbf", "#c0392b")  # after Okabe and Ito
 DASHES = ("", "5 1.5", "1.2 1.2", "5 1.5 1.2 1.5")  # in widths of the line
-ON_BLACK = dict(
-    zip(
-        (GREY, *SERIES),
-        ("#a3a3a3", "#56b4e9", "#f0854a", "#3cc79b", "#de9bc6", "#e3b93a", "#d8d8d8", "#9db8ea", "#ff8f80"),
-        strict=True,
-    )
-)
 VERDICT_MARKS = {"helps": "✓", "hurts": "✗", "no practical effect": "≈", "undecided": "?"}
 VERDICT_COLOURS = {"helps": BLUE, "hurts": VERMILLION}
-WIDE, NARROW = 420, 380  # px
+WIDE, NARROW, ROW = 420, 380, 32  # px
+CHARACTER, TEXT_HEIGHT = 7.0, 13.0  # px, of a name in a plot: at most
+LONGEST_POINT, LONGEST_LINE = 18, 24  # characters
+BREAK = "\0"  # no text that is shown has one
 NAME_HEIGHT = 0.06  # of the plot's height
 MOST_DRAWN_CLASSES, MOST_COUNTED_CLASSES = 30, 12
-STYLE: Any = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "cnnbench",
-    "text.parse_math": False,
-    "font.size": 12,
-    "axes.labelsize": 12,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.linewidth": 0.6,
-    "lines.linewidth": 1.6,
-} | dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), INK)
 
 
 class ForestRow(NamedTuple):
@@ -80,49 +54,74 @@ class Point(NamedTuple):
 
 
 def forest(rows: Sequence[ForestRow], *, margin: float, xlabel: str) -> str:
-    """Differences with their intervals, a line at zero, and the margin within which they have no effect shaded."""
-    with _figure(WIDE, 60 + 38 * len(rows)) as (figure, axes):
+    """Differences with their intervals, a line at zero, and the margin within which they have no effect shaded.
+
+    A name stands left of its interval, the mean and the mark of its verdict right of it.
+    """
+    ends = [abs(end) for row in rows for end in (row.mean, *(row.interval or ())) if abs(end) < math.inf]
+    reach = 1.1 * max([margin, *ends]) or 1.0
+    digits = 0 if reach >= 100 else max(2, 1 - math.floor(math.log10(reach)))
+    with drawing(WIDE, 56 + ROW * len(rows)) as (figure, axes):
         axes.axvspan(-margin, margin, color=GREY, alpha=0.2, linewidth=0)
         axes.axvline(0, color=INK, linewidth=0.8)
         for y, row in enumerate(rows):
             colour = VERDICT_COLOURS.get(row.verdict, GREY)
+            style: dict[str, Any] = {"color": colour, "gid": hover(_spell_difference(row, digits))}
             if row.interval:
-                axes.plot(row.interval, (y, y), color=colour, solid_capstyle="butt", linewidth=2)
-                axes.plot(row.interval, (y, y), "|", color=colour, markersize=9)
+                axes.plot(row.interval, (y, y), solid_capstyle="butt", linewidth=2, marker="|", markersize=9, **style)
             if row.mean == row.mean:
-                axes.plot(row.mean, y, "o", color=colour, markersize=7)
-            _row_text(axes, y, row.label, f"{VERDICT_MARKS.get(row.verdict, '')} {row.verdict}", colour)
-        ends = [abs(end) for row in rows for end in (row.mean, *(row.interval or ())) if end == end]
-        reach = 1.1 * max([margin, *ends]) or 1.0
+                axes.plot(row.mean, y, "o", markersize=7, **style)
+            axes.text(1.02, y, _spell_mean(row, digits), color=colour, weight="bold", **BESIDE | _beside(axes))
         axes.set_xlim(-reach, reach)
-        _finish_rows(axes, len(rows), xlabel)
-        return _svg(figure)
+        _finish_rows(axes, [row.label for row in rows], xlabel)
+        return finished(figure)
 
 
-def learning_curves(series: Sequence[Series], *, ylabel: str, scale: float = 1.0) -> str:
+def _spell_mean(row: ForestRow, digits: int) -> str:
+    mark = VERDICT_MARKS.get(row.verdict, "")
+    return f"{mark} {_signed(row.mean, digits)}" if abs(row.mean) < math.inf else mark
+
+
+def _spell_difference(row: ForestRow, digits: int) -> str:
+    found = f"{row.label}: {row.verdict}"
+    if abs(row.mean) < math.inf:
+        found += f", {_signed(row.mean, digits)}"
+    if row.interval:
+        found += f", 95 % interval {' to '.join(_signed(end, digits) for end in row.interval)}"
+    return found
+
+
+def _signed(value: float, digits: int) -> str:
+    return f"{value:+,.{digits}f}".replace("-", "−")
+
+
+def learning_curves(series: Sequence[Series], *, ylabel: str, scale: float = 1.0, highest: float = math.inf) -> str:
     """Mean curves, each with a band of one standard deviation; place i has the colour SERIES[i] and dash_of(i).
 
-    The height fits what comes after the first fifth of the epochs, which would press the rest flat.
+    The height fits what comes after the first fifth of the epochs, which would press the rest flat; no value is above
+    `highest`.
     """
     from matplotlib.ticker import MaxNLocator
 
     shown: list[float] = []
-    with _figure(NARROW, 280) as (figure, axes):
-        for place, _, curve in series:
+    with drawing(NARROW, 280) as (figure, axes):
+        for place, name, curve in series:
             colour, dash = SERIES[place], dash_of(place)
             pattern: Any = (0, tuple(map(float, dash.split()))) if dash else "-"
             mean, spread = curve.mean * scale, 0.0 if curve.sd is None else curve.sd * scale
             lone = "o" if len(mean) == 1 else None
-            axes.plot(curve.epochs, mean, color=colour, linestyle=pattern, marker=lone)
-            axes.fill_between(curve.epochs, mean - spread, mean + spread, color=colour, alpha=0.16, linewidth=0)
+            said = hover(f"{name}: {mean[-1]:.4g} in epoch {curve.epochs[-1]}")
+            axes.plot(curve.epochs, mean, color=colour, linestyle=pattern, marker=lone, gid=said)
+            low, high = mean - spread, np.minimum(mean + spread, highest)
+            axes.fill_between(curve.epochs, low, high, color=colour, alpha=0.16, linewidth=0)
             later = slice(len(mean) // 5, None)
-            shown += [(mean - spread)[later].min(), (mean + spread)[later].max()]
+            shown += [low[later].min(), high[later].max()]
         room = 0.05 * (max(shown) - min(shown)) or 0.5
-        axes.set(xlabel="epoch", ylabel=visible(ylabel), ylim=(min(shown) - room, max(shown) + room))
+        axes.set(xlabel="epoch", ylabel=visible(ylabel), ylim=(min(shown) - room, min(max(shown) + room, highest)))
         axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True, min_n_ticks=1))
         axes.grid(color=GREY, alpha=0.3, linewidth=0.5)
         _name_ends(axes, [(each, each.curve.mean[-1] * scale) for each in series])
-        return _svg(figure)
+        return finished(figure)
 
 
 def dash_of(place: int) -> str:
@@ -145,11 +144,15 @@ def _name_ends(axes: Axes, ends: Sequence[tuple[Series, float]]) -> None:
         axes.text(1.01, height, visible(series.name), transform=axes.transAxes, **style)
 
 
-def pareto(points: Sequence[Point], *, xlabel: str, ylabel: str) -> str:
-    """Quality against cost, and the front of the points that nothing beats as steps; a dominated one is hollow."""
+def pareto(points: Sequence[Point], *, xlabel: str, ylabel: str, limits: tuple[float, float] | None = None) -> str:
+    """Quality against cost, and the front of the points that nothing beats as steps; a dominated one is hollow.
+
+    `limits` are the least and the greatest quality there can be. A name for which there is no room is left out.
+    """
     from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
-    with _figure(NARROW, 290) as (figure, axes):
+    low, high = limits or (-math.inf, math.inf)
+    with drawing(NARROW, 290) as (figure, axes):
         costs = [point.cost for point in points]
         if min(costs) > 0 and max(costs) > 8 * min(costs):
             axes.set_xscale("log")
@@ -160,14 +163,35 @@ def pareto(points: Sequence[Point], *, xlabel: str, ylabel: str) -> str:
         axes.plot(*zip(*front, strict=True), drawstyle="steps-post", color=GREY, linewidth=1, linestyle=(0, (4, 2)))
         for point in points:
             colour, face, alpha = (GREY, "none", 0.55) if point.dominated else (BLUE, BLUE, 1.0)
-            style: dict[str, Any] = {"fmt": "o", "color": colour, "mfc": face, "elinewidth": 1, "alpha": alpha}
-            x, y = point.cost, point.quality
-            axes.errorbar(x, y, xerr=_bar(x, point.cost_interval), yerr=_bar(y, point.quality_interval), **style)
-            axes.annotate(visible(point.name), (x, y), (6, 5), textcoords="offset points", color=colour)
+            style: dict[str, Any] = {"color": colour, "alpha": alpha, "clip_on": False}
+            x, y, interval = point.cost, point.quality, point.quality_interval
+            inside = interval and (max(low, interval[0]), min(high, interval[1]))
+            axes.errorbar(x, y, _bar(y, inside), _bar(x, point.cost_interval), fmt="none", elinewidth=1, **style)
+            axes.plot(x, y, "o", mfc=face, gid=hover(f"{point.name}: {y:.4g} for {x:.4g}"), **style)
         axes.margins(0.12)
         axes.set(xlabel=visible(xlabel), ylabel=visible(ylabel))
+        bottom, top = axes.get_ylim()
+        axes.set_ylim(max(low, bottom), min(high, top))
         axes.grid(color=GREY, alpha=0.3, linewidth=0.5)
-        return _svg(figure)
+        _name_points(figure, axes, points)
+        return finished(figure)
+
+
+def _name_points(figure: Figure, axes: Axes, points: Sequence[Point]) -> None:
+    """Writes the names beside the points, those of the front first."""
+    figure.draw_without_rendering()  # only then it is known where a point is
+    figure.set_layout_engine("none")  # and it stays there
+    ordered = sorted(points, key=lambda point: point.dominated)
+    pixels = [tuple(axes.transData.transform((point.cost, point.quality))) for point in ordered]
+    names = [shorten(point.name, LONGEST_POINT) for point in ordered]
+    box = axes.get_window_extent()
+    sizes = [(CHARACTER * len(name), TEXT_HEIGHT) for name in names]
+    for point, name, place in zip(
+        ordered, names, place_labels(pixels, sizes, (box.x0, box.y0, figure.bbox.x1, figure.bbox.y1)), strict=True
+    ):
+        if place is not None:
+            colour = GREY if point.dominated else BLUE
+            axes.text(*axes.transData.inverted().transform(place), name, color=colour, va="bottom", size=11)
 
 
 def _bar(value: float, interval: tuple[float, float] | None) -> Any:
@@ -176,16 +200,18 @@ def _bar(value: float, interval: tuple[float, float] | None) -> Any:
 
 def gap(rows: Sequence[tuple[str, Sequence[float]]], *, xlabel: str) -> str:
     """A dot for every run and a bar at the mean, a row for each label."""
-    with _figure(WIDE, 60 + 34 * len(rows)) as (figure, axes):
+    with drawing(WIDE, 56 + ROW * len(rows)) as (figure, axes):
         axes.axvline(0, color=INK, linewidth=0.8)
         for y, (label, values) in enumerate(rows):
-            axes.plot(values, [y] * len(values), "o", color=BLUE, alpha=0.5, markersize=6, markeredgewidth=0)
             mean = float(np.mean(values))
+            shown = _signed(mean, 2)
+            said = hover(f"{label}: mean {shown}, {len(values)} runs from {min(values):.2f} to {max(values):.2f}")
+            axes.plot(values, [y] * len(values), "o", color=BLUE, alpha=0.5, markersize=6, markeredgewidth=0, gid=said)
             axes.plot(mean, y, "|", color=INK, markersize=13, markeredgewidth=2)
-            _row_text(axes, y, label, f"{mean:+.2f}".replace("-", "−"), INK)
+            axes.text(1.02, y, shown, color=INK, **BESIDE | _beside(axes))
         axes.margins(x=0.06)
-        _finish_rows(axes, len(rows), xlabel)
-        return _svg(figure)
+        _finish_rows(axes, [label for label, _ in rows], xlabel)
+        return finished(figure)
 
 
 def confusion(counts: NDArray[np.int64]) -> str:
@@ -196,7 +222,7 @@ def confusion(counts: NDArray[np.int64]) -> str:
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     right = np.eye(num_classes, dtype=bool)
     strengths = np.where(right, 0.6 * shares, 0.15 + 0.5 * shares / max(shares[~right].max(initial=0), 1e-9))
-    with _figure(NARROW, NARROW) as (figure, axes):
+    with drawing(NARROW, NARROW) as (figure, axes):
         for true, answer in np.argwhere(counts):
             style = {"color": BLUE if true == answer else VERMILLION, "alpha": strengths[true, answer]}
             axes.add_patch(Rectangle((answer - 0.5, true - 0.5), 1, 1, linewidth=0, **style))
@@ -207,81 +233,33 @@ def confusion(counts: NDArray[np.int64]) -> str:
         ticks = range(0, num_classes, 1 if num_classes <= MOST_COUNTED_CLASSES else 5)
         axes.set(xticks=ticks, yticks=ticks)
         axes.tick_params(length=0)
-        return _svg(figure)
+        return finished(figure)
 
 
-def _row_text(axes: Axes, y: int, left: str, right: str, colour: str) -> None:
-    """A line of text above row `y`: what it is, and what came out."""
-    transform = axes.get_yaxis_transform()
-    axes.text(0, y - 0.42, shorten(left, 48 - len(right)), transform=transform, va="center")
-    axes.text(1, y - 0.42, right, transform=transform, va="center", ha="right", color=colour, weight="bold")
+BESIDE: Any = {"va": "center", "ha": "left"}
 
 
-def _finish_rows(axes: Axes, count: int, xlabel: str) -> None:
-    axes.set(ylim=(count - 0.5, -0.75), yticks=(), xlabel=visible(xlabel))
+def _beside(axes: Axes) -> Any:
+    """Places text by a share of the plot's width, and by the row."""
+    return {"transform": axes.get_yaxis_transform()}
+
+
+def _finish_rows(axes: Axes, labels: Sequence[str], xlabel: str) -> None:
+    """Rows from the top down, each with its label on the left, in at most two lines."""
+    axes.set(ylim=(len(labels) - 0.5, -0.75), xlabel=visible(xlabel))
+    axes.set_yticks(range(len(labels)), [_two_lines(label) for label in labels], size=11)
+    axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
     axes.grid(axis="x", color=GREY, alpha=0.3, linewidth=0.5)
 
 
-def shorten(text: str, length: int) -> str:
-    """`text` as it may be shown, cut in its middle where it is longer than `length`."""
-    text = visible(text)
-    if len(text) <= length:
-        return text
-    return f"{text[: length * 2 // 3]}…{text[-(length - length * 2 // 3 - 1) :]}"
-
-
-@contextmanager
-def _figure(width: int, height: int) -> Iterator[tuple[Figure, Axes]]:
-    """A figure of so many px with one plot, drawn in our style whatever the user's matplotlibrc says."""
-    import matplotlib
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
-    from matplotlib.figure import Figure
-
-    with matplotlib.rc_context(), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph", UserWarning)  # the browser has its own fonts
-        matplotlib.rcdefaults()
-        matplotlib.rcParams.update(STYLE)
-        figure = Figure(figsize=(width / 72, height / 72), layout="constrained")
-        FigureCanvasSVG(figure)
-        yield figure, figure.add_subplot()
-
-
-def standalone(svg: str) -> str:
-    """A figure as a file of its own: with a font and a background, light or dark as whoever looks at it prefers."""
-    dark = " ".join(f"--c{light[1:]}: {colour};" for light, colour in ON_BLACK.items())
-    style = (
-        "svg { font-family: system-ui, sans-serif; color: #1a1a1a; background: #fff; } "
-        f"@media (prefers-color-scheme: dark) {{ svg {{ color: #e8e8e8; background: #16181c; {dark} }} }}"
-    )
-    opening, rest = svg.split(">", 1)
-    return f"{opening}><style>{style}</style>{rest}\n"
-
-
-def _svg(figure: Figure) -> str:
-    """The figure as an <svg> element without a size, ids of its own, or fonts."""
-    buffer = io.StringIO()
-    nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-    figure.savefig(buffer, format="svg", transparent=True, metadata=nothing)
-    text = buffer.getvalue()
-    text = text[text.index("<svg") :]
-    text = re.sub(r"<style.*?</style>", "", text, count=1, flags=re.DOTALL)
-    key = hashlib.sha256(text.encode()).hexdigest()[:6]  # ids are the page's: two figures must not share one
-    text = re.sub(r"<[^<>]*>", lambda tag: _change_tag(tag[0], key), text)
-    return re.sub(r">\s+<", "><", text).strip()
-
-
-TAG_CHANGES = (
-    (r'^(<svg .*?) width="[^"]*" height="[^"]*"', r"\1"),
-    (r' id="(?![a-z][0-9a-f]{10}")[^"]*"', ""),  # matplotlib's names of parts, which other figures have as well
-    (r"font-family: [^;\"]*;? ?", ""),
-    (rf"(fill|stroke): {INK}", r"\1: currentColor"),
-    (r"(fill|stroke): #([0-9a-f]{6})", r"\1: var(--c\2, #\2)"),
-    (r"\s+", " "),
-)
-
-
-def _change_tag(tag: str, key: str) -> str:
-    for pattern, replacement in TAG_CHANGES:
-        tag = re.sub(pattern, replacement, tag)
-    return re.sub(r'(id="|href="#|url\(#)', rf"\1f{key}-", tag)
+def _two_lines(label: str) -> str:
+    """A label broken where it is long, and cut in its middle where it is longer than two lines."""
+    breakable = re.sub(r"(?<=[._=])(?=\w)", BREAK, shorten(label, 2 * LONGEST_LINE - 6)).replace(" ", f" {BREAK}")
+    lines = [""]
+    for part in breakable.split(BREAK):
+        for piece in textwrap.wrap(part, LONGEST_LINE, drop_whitespace=False) or [part]:
+            lines = [*lines, ""] if len(lines[-1] + piece.rstrip()) > LONGEST_LINE else lines
+            lines[-1] += piece
+    rest = shorten("".join(lines[1:]), LONGEST_LINE)
+    return f"{lines[0].rstrip()}\n{rest}" if rest else lines[0]

@@ -14,3 +14,14 @@ def listed(values: Sequence[int]) -> str:
 def plural(count: int, what: str) -> str:
     """`1 run`, `2 runs`."""
     return f"{count} {what}{'' if count == 1 else 's'}"
+
+
+def ranges(values: Sequence[int]) -> str:
+    """`0 to 3, 5, 7 to 9`."""
+    found: list[list[int]] = []
+    for value in sorted(set(values)):
+        if found and value == found[-1][-1] + 1:
+            found[-1].append(value)
+        else:
+            found.append([value])
+    return ", ".join(listed(each) for each in found)

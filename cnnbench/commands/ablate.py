@@ -7,8 +7,8 @@ from pathlib import Path
 
 from cnnbench.analysis.machines import mixed_policies
 from cnnbench.analysis.metrics import margin_in, metric_of
-from cnnbench.analysis.plots import standalone
 from cnnbench.analysis.statistics import fewest_pairs
+from cnnbench.analysis.svg import standalone
 from cnnbench.commands.arguments import Parser
 from cnnbench.config.overrides import own_settings
 from cnnbench.console import confirm, note, people_on_stderr, say, say_exactly, say_json, show_table

@@ -1,29 +1,55 @@
-"""`cnnbench report`: one HTML file of verdicts, curves and costs that loads nothing and can be handed on."""
+"""`cnnbench report`: verdicts, curves and costs as one HTML file that loads nothing, or as tables for a paper."""
 
 from collections.abc import Sequence
+from datetime import date
 from pathlib import Path
 
 from cnnbench.analysis.comparison import compare_folders
 from cnnbench.analysis.metrics import margin_in
-from cnnbench.analysis.report.page import page_document, render
+from cnnbench.analysis.report.page import Format, page_document, render
+from cnnbench.analysis.wording import plural
 from cnnbench.commands.arguments import comparison_parser, output_file
 from cnnbench.console import say
 from cnnbench.disk import write_atomically
-from cnnbench.progress import waiting
+from cnnbench.progress import loading_torch, waiting
+from cnnbench.runs.predictions import Classes
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Writes the page and says where."""
+    """Writes the report and says where."""
     parser = comparison_parser(
         "report", "Writes what the runs in and below the folders show as one HTML file that loads nothing."
     )
-    parser.add_argument("-o", "--output", type=Path, default=Path("report.html"), help="default: report.html")
+    parser.add_argument("-o", "--output", type=Path, help="default: report.html, or .md or .tex")
+    parser.add_argument(
+        "--format",
+        choices=("html", "md", "tex"),
+        help="html; md for a README; tex: tables for a paper (default: by the ending of the output)",
+    )
     options = parser.parse_args(arguments)
-    output_file("--output", options.output)
+    endings: dict[str, Format] = {".md": "md", ".tex": "tex"}
+    form: Format = options.format or endings.get(options.output.suffix.lower() if options.output else "", "html")
+    output = options.output or Path(f"report.{form}")
+    output_file("--output", output)
     margin = margin_in(f"--margin {options.margin}", options.margin, options.metric)
     with waiting("comparing runs"):
         found = compare_folders(options.folders, options.baseline, options.metric, margin)
-    with waiting("drawing the report"):
-        document = page_document(*found, options.metric, margin, options.output.parent)
-        write_atomically(options.output, render(document).encode())
-    say(f"report: {options.output}")
+    with waiting(f"drawing the report of {plural(len(found[0].groups), 'group')}"):
+        document = page_document(
+            *found,
+            options.metric,
+            margin,
+            output.parent,
+            today=date.today(),
+            thumbnails=read_thumbnails if form == "html" else None,
+        )
+        write_atomically(output, render(document, form).encode())
+    say(f"report: {output}")
+
+
+def read_thumbnails(run: Path, indices: Sequence[int], labels: Classes) -> tuple[Sequence[bytes], Sequence[str]]:
+    """Reads some test images of a run."""
+    with waiting("reading the test images, to show the hardest"), loading_torch():
+        from cnnbench.trained.thumbnails import thumbnails_of
+
+        return thumbnails_of(run, indices, labels)

@@ -9,8 +9,8 @@ from cnnbench.disk import disk_errors, read_regular, write_atomically
 from cnnbench.errors import DataError
 from cnnbench.runs.folder import RunFolder
 from cnnbench.runs.read import is_run, read_summary
+from cnnbench.runs.variant_names import PLAN
 
-PLAN = "ablation.json"
 FORMAT = 1
 
 

@@ -1,6 +1,11 @@
-from cnnbench.analysis.wording import listed, plural
+from cnnbench.analysis.wording import listed, plural, ranges
 
 
 def test_counts_and_seeds_are_written_as_people_do():
     assert [plural(count, "run") for count in (0, 1, 2)] == ["0 runs", "1 run", "2 runs"]
     assert [listed(seeds) for seeds in ([3], [2, 0, 1], [0, 1, 3], [5, 1])] == ["3", "0 to 2", "0, 1, 3", "1, 5"]
+
+
+def test_ranges_are_joined_and_gaps_kept():
+    assert ranges([3, 0, 1, 2, 5, 8, 9]) == "0 to 3, 5, 8, 9"
+    assert ranges([4]) == "4"

@@ -1,26 +1,24 @@
 """All that stands on the page of a report, and the page itself."""
 
-from collections.abc import Sequence
+import base64
+import hashlib
+from collections.abc import Callable, Sequence
+from datetime import date
+from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from cnnbench import __version__
 from cnnbench.analysis import plots
 from cnnbench.analysis.groups import Collection, Group, Skipped
 from cnnbench.analysis.machines import mixed_policies
 from cnnbench.analysis.metrics import metric_of
-from cnnbench.analysis.report.sections import (
-    MACHINE,
-    costs,
-    differing_settings,
-    environments,
-    gaps,
-    learning,
-    predictions,
-    run_rows,
-)
+from cnnbench.analysis.report.escape import Ready, markdown, tex
+from cnnbench.analysis.report.provenance import differing_settings, provenance, shared_settings
+from cnnbench.analysis.report.sections import ThumbnailsOf, costs, gaps, learning, predictions, run_rows
 from cnnbench.analysis.report.terms import name_groups, relative
-from cnnbench.analysis.report.verdicts import forest, headline, verdict_rows
+from cnnbench.analysis.report.verdicts import forest, headline, reached, verdict_rows
+from cnnbench.analysis.svg import ON_BLACK
 from cnnbench.analysis.verdicts import Comparison
 from cnnbench.console import visible
 
@@ -32,8 +30,14 @@ def page_document(
     metric: str,
     margin: float,
     folder: Path,
+    *,
+    today: date,
+    thumbnails: ThumbnailsOf | None = None,
 ) -> dict[str, Any]:
-    """All that stands on the page, as plain values and SVG; paths are relative to `folder`."""
+    """All that stands on the page, as plain values and SVG; paths are relative to `folder`.
+
+    `thumbnails` gives the pictures of the hardest images; without it there are none.
+    """
     scale = metric_of(metric)
     named = name_groups(collection.groups, baseline)
     best = max(collection.groups, key=lambda group: scale.sign * group.mean(metric))
@@ -41,23 +45,24 @@ def page_document(
         "version": __version__,
         "scale": scale,
         "margin": f"{margin * scale.factor:g} {scale.difference_unit}".rstrip(),
-        "headline": headline(named, baseline, comparisons, scale),
+        "headline": headline(named, comparisons, scale),
         "verdicts": verdict_rows(named, baseline, comparisons, scale, metric),
+        "reached": reached(baseline, metric) if len(named) == 1 else [],
         "has_latency": any(group.numbers("latency_ms") for group in collection.groups),
         "marks": plots.VERDICT_MARKS,
         "forest": forest(named, comparisons, margin, scale),
         "learning": learning(named),
         "costs": costs(named, metric, scale),
         "gaps": gaps(named),
-        "predictions": predictions(named, [baseline] if best is baseline else [baseline, best], folder),
-        "groups": [(each.number, each.label) for each in named],
+        "predictions": predictions(named, [baseline] if best is baseline else [baseline, best], folder, thumbnails),
+        "groups": [(each.number, each.name) for each in named],
         "settings": differing_settings(named),
-        "machine": [key.replace("_", " ") for key in MACHINE],
-        "environments": environments(named),
+        "shared": shared_settings(named),
+        "provenance": provenance(named, scale, today),
         "mixed_policies": mixed_policies(collection.groups),
         "runs": run_rows(named, metric, scale, folder),
         "skipped": [skipped_row(skipped, folder) for skipped in collection.skipped],
-        "on_black": plots.ON_BLACK,
+        "on_black": ON_BLACK,
     }
 
 
@@ -67,20 +72,36 @@ def skipped_row(skipped: Skipped, folder: Path) -> tuple[str, str]:
     return shown, skipped.reason.replace(str(skipped.path), shown)
 
 
-def render(document: dict[str, Any]) -> str:
-    """The page: the one place where text becomes HTML, escaped, with invisible characters spelled out."""
+Format = Literal["html", "md", "tex"]
+
+
+def render(document: dict[str, Any], form: Format = "html") -> str:
+    """The report: the one place where text becomes markup, escaped, with invisible characters spelled out."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
 
     def spell_out(value: Any) -> Any:
         return visible(value, keep="\n") if isinstance(value, str) and not isinstance(value, Markup) else value
 
+    def harmless(value: Any) -> str:
+        return value if isinstance(value, Ready) else ESCAPES[form](str(value))
+
     environment = Environment(
         loader=PackageLoader("cnnbench.analysis", "report"),
-        autoescape=True,
+        autoescape=form == "html",
         undefined=StrictUndefined,
-        finalize=spell_out,
+        finalize=spell_out if form == "html" else harmless,
         trim_blocks=True,
         lstrip_blocks=True,
+        **(TEX_MARKS if form == "tex" else {}),
     )
-    return environment.get_template("report.html.j2").render(document)
+    script = resources.files("cnnbench.analysis.report").joinpath("sort.js").read_text("utf-8")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return environment.get_template(f"report.{form}.j2").render(document, script=script, script_sha256=digest)
+
+
+ESCAPES: dict[str, Callable[[str], str]] = {"md": markdown, "tex": tex}
+TEX_MARKS: Any = {
+    "block_start_string": "<%", "block_end_string": "%>", "variable_start_string": "<<", "variable_end_string": ">>",
+    "comment_start_string": "<#", "comment_end_string": "#>",
+}  # fmt: skip

@@ -1,34 +1,35 @@
-"""The report's other parts: curves, costs, gaps, predictions, and where every number comes from."""
+"""The report's other parts: curves, costs, gaps, predictions and runs."""
 
-import json
+import base64
+import math
 import statistics as plain
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from cnnbench.analysis import plots
-from cnnbench.analysis.config_labels import ABSENT, differing_keys, settings_of, write_value
 from cnnbench.analysis.curves import mean_curve
-from cnnbench.analysis.ensembles import answers_together, confusion, hardest
-from cnnbench.analysis.groups import Group, Run
+from cnnbench.analysis.ensembles import HardImage, answers_together, confusion, hardest
+from cnnbench.analysis.groups import PARTS, Group, Run, images_of
 from cnnbench.analysis.metrics import Metric
 from cnnbench.analysis.pareto import dominated
 from cnnbench.analysis.report.terms import DASH, Named, relative
 from cnnbench.analysis.statistics import mean_interval, median_with_misses
+from cnnbench.analysis.svg import SERIES
 from cnnbench.analysis.wording import plural
-from cnnbench.disk import read_regular
-from cnnbench.errors import DataError
-from cnnbench.runs.format import ENVIRONMENT
-from cnnbench.runs.predictions import Predictions, load_predictions
+from cnnbench.errors import CnnbenchError, DataError
+from cnnbench.runs.predictions import Classes, Predictions, load_predictions
 from cnnbench.runs.read import read_metrics
 
+ThumbnailsOf: TypeAlias = Callable[[Path, Sequence[int], Classes], tuple[Sequence[bytes], Sequence[str]]]
+"""Of a run folder, some of its test images, by index, and the labels of all of them: PNGs, and the classes' names."""
+
 PANELS = (
-    ("val_accuracy", "validation accuracy, %", 100.0),
-    ("val_loss", "validation loss", 1.0),
-    ("train_loss", "training loss", 1.0),
+    ("val_accuracy", "validation accuracy, %", 100.0, 100.0),
+    ("val_loss", "validation loss", 1.0, math.inf),
+    ("train_loss", "training loss", 1.0, math.inf),
 )
 COSTS = (
     ("train_seconds", "training seconds", 1.0),
@@ -36,17 +37,16 @@ COSTS = (
     ("model_bytes", "model size, MB", 1e-6),
     ("macs", "multiply-adds per image, M", 1e-6),
 )
-MACHINE = ("hostname", "cpu", "cores", "platform", "python", "torch", "git_commit", "git_dirty", "threads")
+FEW_NAMES = 6  # groups of which all are named in a plot of costs; of more those on the front, the others by number
 HARDEST = 20
 MOST_CONFUSIONS = 10
-LONGEST_VALUE = 200
 
 
 def learning(named: Sequence[Named]) -> dict[str, Any]:
     """Learning curves of the first groups for which there are colours, with a legend and what was left out."""
     lines: list[list[list[Any]]] = []
     damaged: list[str] = []
-    for each in named[: len(plots.SERIES)]:
+    for each in named[: len(SERIES)]:
         lines.append([])
         for run in each.group.runs:
             try:
@@ -54,16 +54,17 @@ def learning(named: Sequence[Named]) -> dict[str, Any]:
             except DataError:
                 damaged.append(f"group {each.number}, seed {run.seed}: metrics.jsonl is damaged")
     panels = []
-    for key, ylabel, scale in PANELS:
+    for key, ylabel, scale, highest in PANELS:
         curves = [mean_curve(runs, key) for runs in lines]
         series = [plots.Series(i, str(named[i].number), curve) for i, curve in enumerate(curves) if curve]
         if series:
-            panels.append({"svg": plots.learning_curves(series, ylabel=ylabel, scale=scale), "name": ylabel})
+            svg = plots.learning_curves(series, ylabel=ylabel, scale=scale, highest=highest)
+            panels.append({"svg": svg, "name": ylabel})
     legend = [
-        {"number": each.number, "label": each.label, "colour": colour, "dash": plots.dash_of(place)}
-        for place, (each, colour) in enumerate(zip(named, plots.SERIES, strict=False))
+        {"number": each.number, "label": each.name, "colour": colour, "dash": plots.dash_of(place)}
+        for place, (each, colour) in enumerate(zip(named, SERIES, strict=False))
     ]
-    left_out = [each.number for each in named[len(plots.SERIES) :]]
+    left_out = [each.number for each in named[len(SERIES) :]]
     return {"panels": panels, "legend": legend, "left_out": left_out, "damaged": damaged}
 
 
@@ -89,7 +90,7 @@ def cost(
         interval = median_with_misses(each.group.numbers(key))[1]
         points.append(
             plots.Point(
-                name=str(each.number),
+                name=str(each.number) if is_beaten and len(known) > FEW_NAMES else each.name,
                 cost=median * unit,
                 cost_interval=(interval[0] * unit, interval[1] * unit) if interval else None,
                 quality=mean * scale.factor,
@@ -101,7 +102,9 @@ def cost(
         each.number: {"cost": f"{median * unit:,.4g}", "on_front": not is_beaten}
         for each, median, is_beaten in zip(known, medians, beaten, strict=True)
     }
-    figure = plots.pareto(points, xlabel=label, ylabel=scale.axis) if len(set(medians)) > 1 else None
+    figure = (
+        plots.pareto(points, xlabel=label, ylabel=scale.axis, limits=scale.limits) if len(set(medians)) > 1 else None
+    )
     return {"name": label, "svg": figure, "rows": rows}
 
 
@@ -112,28 +115,60 @@ def gaps(named: Sequence[Named]) -> str | None:
     return plots.gap(rows, xlabel="training minus validation accuracy, points") if rows else None
 
 
-def predictions(named: Sequence[Named], shown: Sequence[Group], folder: Path) -> dict[str, Any]:
+def predictions(
+    named: Sequence[Named], shown: Sequence[Group], folder: Path, thumbnails: ThumbnailsOf | None
+) -> dict[str, Any]:
     """Hardest images over all runs, the confusions of the ensembles of the groups `shown`, and what is left out."""
     found = [(each, run, load_predictions(run.path)) for each in named for run in each.group.runs]
-    first = next((saved for _, _, saved in found if saved), None)
+    first = next(((run, saved) for _, run, saved in found if saved), None)
     whole: dict[int, list[Predictions]] = {each.number: [] for each in named}
     left_out = []
     for each, run, saved in found:
-        if first and saved and saved.fits(first):
+        if first and saved and saved.fits(first[1]):
             whole[each.number].append(saved)
         else:
             why = "of other test images" if saved else "missing or damaged"
             left_out.append(f"{relative(run.path, folder)}: predictions.npz is {why}")
     answers = [saved.predicted for runs in whole.values() for saved in runs]
-    hard = hardest(answers, first.labels, HARDEST) if first else []
+    hard = hardest(answers, first[1].labels, HARDEST) if first else []
+    pictures, class_names, missing = pictures_of(hard, *first, thumbnails) if first and hard else ([], (), "")
+
+    def class_name(label: int) -> str:
+        return class_names[label] if label < len(class_names) else str(label)
+
     matrices = [each for each in named if each.group in shown and whole[each.number]]
     return {
         "runs": plural(len(answers), "run"),
-        "images": len(first.labels) if first else 0,
-        "hardest": [(*row[:2], f"{round(row.wrong_share * len(answers))} of {len(answers)}", row[3]) for row in hard],
+        "images": len(first[1].labels) if first else 0,
+        "hardest": [
+            {
+                "index": row.image,
+                "label": class_name(row.label),
+                "wrong": f"{round(row.wrong_share * len(answers))} of {len(answers)}",
+                "answer": class_name(row.most_frequent_wrong),
+                "picture": pictures[place] if pictures else None,
+            }
+            for place, row in enumerate(hard)
+        ],
+        "no_pictures": missing,
         "matrices": [describe_ensemble(each, whole[each.number]) for each in matrices],
         "left_out": left_out,
     }
+
+
+def pictures_of(
+    hard: Sequence[HardImage], run: Run, saved: Predictions, thumbnails: ThumbnailsOf | None
+) -> tuple[list[str], Sequence[str], str]:
+    """The hardest images as base64 of PNGs, the names of the classes, and why there are none."""
+    if thumbnails is None:
+        return [], (), ""
+    if images_of(run)[PARTS.index("test")] is None:
+        return [], (), "the runs did not note which images they were tested on"
+    try:
+        pngs, class_names = thumbnails(run.path, [row.image for row in hard], saved.labels)
+    except CnnbenchError as error:
+        return [], (), error.findings[0].partition(";")[0]
+    return [base64.b64encode(png).decode() for png in pngs], class_names, ""
 
 
 def describe_ensemble(named: Named, runs: Sequence[Predictions]) -> dict[str, Any]:
@@ -146,49 +181,13 @@ def describe_ensemble(named: Named, runs: Sequence[Predictions]) -> dict[str, An
     pairs = [(int(flat // num_classes), int(flat % num_classes)) for flat in order]
     return {
         "number": named.number,
-        "label": named.label,
+        "label": named.name,
         "runs": plural(len(runs), "run"),
         "accuracy": f"{100 * (predicted == labels).mean():.2f}",
         "svg": plots.confusion(counts) if num_classes <= plots.MOST_DRAWN_CLASSES else None,
         "num_classes": num_classes,
         "pairs": [(true, answer, int(wrong[true, answer])) for true, answer in pairs if wrong[true, answer]],
     }
-
-
-def differing_settings(named: Sequence[Named]) -> dict[str, Any]:
-    """A row for each key in which the configs differ, a column for each group."""
-    settings = {str(each.number): settings_of(each.group.config) for each in named if each.group.config is not None}
-    keys = list(dict.fromkeys(key for key, _ in differing_keys(settings)))
-    columns = [str(each.number) for each in named]
-    rows = []
-    for key in keys:
-        cells = [
-            DASH
-            if column not in settings
-            else write_value(settings[column][key][1])
-            if key in settings[column]
-            else ABSENT
-            for column in columns
-        ]
-        rows.append((key, [plots.shorten(cell, LONGEST_VALUE) for cell in cells]))
-    return {"columns": columns, "rows": rows, "unread": [c for c in columns if c not in settings]}
-
-
-def environments(named: Sequence[Named]) -> list[tuple[list[str], int]]:
-    """Every distinct machine with its versions, and how many runs were made on it."""
-    found = Counter(environment_of(run) for each in named for run in each.group.runs)
-    return [(list(values), count) for values, count in found.most_common()]
-
-
-def environment_of(run: Run) -> tuple[str, ...]:
-    """The values of MACHINE in environment.json; dashes where it cannot be read."""
-    try:
-        document = json.loads(read_regular(run.path / ENVIRONMENT))
-    except (OSError, ValueError, RecursionError):
-        document = {}
-    values = document if isinstance(document, dict) else {}
-    written = {key: plots.shorten(write_value(value), LONGEST_VALUE) for key, value in values.items()}
-    return tuple(DASH if values.get(key) is None else written[key] for key in MACHINE)
 
 
 def run_rows(named: Sequence[Named], metric: str, scale: Metric, folder: Path) -> list[tuple[Any, ...]]:

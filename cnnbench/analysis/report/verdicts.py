@@ -8,14 +8,19 @@ from typing import Any
 from cnnbench.analysis import plots
 from cnnbench.analysis.comparison import median_ratio
 from cnnbench.analysis.groups import Group
-from cnnbench.analysis.metrics import Metric
+from cnnbench.analysis.metrics import Metric, metric_of
 from cnnbench.analysis.report.terms import DASH, Named
 from cnnbench.analysis.statistics import MOST_SEEDS
 from cnnbench.analysis.verdicts import Comparison
 from cnnbench.analysis.wording import listed, plural
 
+SHOWN_ALONE = (
+    "test_accuracy", "test_loss", "best_val_accuracy", "train_val_gap", "train_seconds", "images_per_second",
+    "latency_ms", "parameters", "macs", "model_bytes",
+)  # fmt: skip
 
-def headline(named: Sequence[Named], baseline: Group, comparisons: Sequence[Comparison], scale: Metric) -> str:
+
+def headline(named: Sequence[Named], comparisons: Sequence[Comparison], scale: Metric) -> str:
     """One or two sentences: what was compared and which verdicts came out."""
     runs = [run for each in named for run in each.group.runs]
     data = " and ".join(dict.fromkeys(str(run.summary.get("data")) for run in runs))
@@ -26,7 +31,7 @@ def headline(named: Sequence[Named], baseline: Group, comparisons: Sequence[Comp
     came_out = ", ".join(f"{counts[verdict]} {verdict}" for verdict in plots.VERDICT_MARKS if verdict in counts)
     return (
         f"{len(named)} groups of {plural(len(runs), 'run')} on {data} ({seeds}), by {scale.name} against "
-        f"“{baseline.label}”. Verdicts: {came_out}."
+        f"“{named[0].name}”. Verdicts: {came_out}."
     )
 
 
@@ -46,7 +51,8 @@ def describe_group(named: Named, baseline: Group, metric: str, scale: Metric) ->
     """What a group reached, and the ratios of what it costs to the baseline."""
     return {
         "number": named.number,
-        "label": named.label,
+        "label": named.name,
+        "settings": named.settings,
         "is_baseline": named.group is baseline,
         "mean": scale.write_spread(named.group.mean(metric), named.group.sd(metric)),
         "time_ratio": ratio(named.group, baseline, "train_seconds"),
@@ -93,6 +99,16 @@ def seeds_needed(comparison: Comparison) -> str:
         return str(comparison.seeds_needed)
     known = comparison.difference is not None and comparison.difference.n_pairs > 1
     return f"over {MOST_SEEDS}" if known else "unknown"
+
+
+def reached(group: Group, metric: str) -> list[tuple[str, str]]:
+    """What a single group has to show: the metric and its other numbers, mean and deviation over the seeds."""
+    keys = dict.fromkeys((metric, *SHOWN_ALONE))
+    return [
+        (metric_of(key).axis, metric_of(key).write_spread(group.mean(key), group.sd(key)))
+        for key in keys
+        if group.numbers(key)
+    ]
 
 
 def ratio(group: Group, baseline: Group, key: str) -> str | None:
