@@ -98,8 +98,8 @@ def _signed(value: float, digits: int) -> str:
 def learning_curves(series: Sequence[Series], *, ylabel: str, scale: float = 1.0, highest: float = math.inf) -> str:
     """Mean curves, each with a band of one standard deviation; place i has the colour SERIES[i] and dash_of(i).
 
-    The height fits what comes after the first fifth of the epochs, which would press the rest flat; no value is above
-    `highest`.
+    Of several, the height fits what comes after the first fifth of the epochs, which would press the rest flat; a lone
+    one is shown whole. No value is above `highest`.
     """
     from matplotlib.ticker import MaxNLocator
 
@@ -114,7 +114,7 @@ def learning_curves(series: Sequence[Series], *, ylabel: str, scale: float = 1.0
             axes.plot(curve.epochs, mean, color=colour, linestyle=pattern, marker=lone, gid=said)
             low, high = mean - spread, np.minimum(mean + spread, highest)
             axes.fill_between(curve.epochs, low, high, color=colour, alpha=0.16, linewidth=0)
-            later = slice(len(mean) // 5, None)
+            later = slice(len(mean) // 5 if len(series) > 1 else 0, None)
             shown += [low[later].min(), high[later].max()]
         room = 0.05 * (max(shown) - min(shown)) or 0.5
         axes.set(xlabel="epoch", ylabel=visible(ylabel), ylim=(min(shown) - room, min(max(shown) + room, highest)))

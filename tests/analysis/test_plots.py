@@ -177,3 +177,11 @@ def test_every_point_says_what_it_is_where_the_pointer_rests_on_it():
     assert {"<0>: 90 for 10", "<1>: 90 for 11", "<2>: 90 for 12"} <= set(
         titles(plots.pareto(points, xlabel="s", ylabel="%"))
     )
+
+
+@pytest.mark.parametrize(("count", "begins_at_the_first"), [(1, True), (2, False)])
+def test_a_single_curve_is_shown_from_its_first_epoch(count, begins_at_the_first):
+    curve = Curve(np.arange(1, 11), np.linspace(0.1, 1.0, 10), None)
+    drawn = plots.learning_curves([plots.Series(i, str(i), curve) for i in range(count)], ylabel="accuracy")
+    ticks = [float(tick) for tick in re.findall(r">(0\.\d+)<", drawn)]
+    assert (min(ticks) <= 0.2) == begins_at_the_first

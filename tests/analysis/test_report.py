@@ -462,3 +462,14 @@ def test_a_heading_sorts_its_column_and_says_so(runs, tmp_path):
 def click_script(code):
     """A script that a test adds to a page."""
     return f"<script>{code}</script>"
+
+
+def test_a_report_of_runs_without_days_says_no_empty_ones(runs):
+    text = Page(report(runs)).text
+    assert "Report of" in text
+    assert "Runs of –" not in text
+
+
+def test_a_long_name_of_a_data_set_does_not_fill_the_page(tmp_path):
+    add_files(make_run(tmp_path / "runs" / "a", data="d" * 500))
+    assert len(Page(report(tmp_path / "runs")).text.partition("there is nothing")[0]) < 400

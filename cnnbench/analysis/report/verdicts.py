@@ -11,9 +11,11 @@ from cnnbench.analysis.groups import Group
 from cnnbench.analysis.metrics import Metric, metric_of
 from cnnbench.analysis.report.terms import DASH, Named
 from cnnbench.analysis.statistics import MOST_SEEDS
+from cnnbench.analysis.svg import shorten
 from cnnbench.analysis.verdicts import Comparison
 from cnnbench.analysis.wording import listed, plural
 
+LONGEST_DATA = 60  # characters of a data set's name
 SHOWN_ALONE = (
     "test_accuracy", "test_loss", "best_val_accuracy", "train_val_gap", "train_seconds", "images_per_second",
     "latency_ms", "parameters", "macs", "model_bytes",
@@ -23,7 +25,7 @@ SHOWN_ALONE = (
 def headline(named: Sequence[Named], comparisons: Sequence[Comparison], scale: Metric) -> str:
     """One or two sentences: what was compared and which verdicts came out."""
     runs = [run for each in named for run in each.group.runs]
-    data = " and ".join(dict.fromkeys(str(run.summary.get("data")) for run in runs))
+    data = " and ".join(dict.fromkeys(shorten(str(run.summary.get("data")), LONGEST_DATA) for run in runs))
     seeds = f"{plural(len({run.seed for run in runs}), 'seed')}: {listed([run.seed for run in runs])}"
     if len(named) == 1:
         return f"One group of {plural(len(runs), 'run')} on {data} ({seeds}): there is nothing to compare it with."
