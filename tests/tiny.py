@@ -1,6 +1,7 @@
 """The smallest run that has everything, and how tests read what it leaves."""
 
 import json
+import re
 
 import numpy as np
 from PIL import Image
@@ -49,3 +50,8 @@ def write_image(path, shape=(8, 8), dtype=np.uint8, seed=0):
     pixels = np.random.default_rng(seed).integers(0, np.iinfo(dtype).max, shape, dtype)
     Image.fromarray(pixels).save(path)
     return path
+
+
+def without_waits(text):
+    """What a process said on stderr, less the lines that a busy machine adds: what is being waited for."""
+    return re.sub(r"^\.\.\. .*\n", "", text, flags=re.MULTILINE)

@@ -238,7 +238,7 @@ def range_remarks(paths: Sequence[str], grey_range: GreyRange) -> list[str]:
         return []
     return [
         f"16-bit images use values from {low} to {high} of {grey_range[0]} to {grey_range[1]} in a sample of "
-        f"{len(values)}, which leaves few grey levels; `cnnbench data check` measures data.grey_range=[low,high]"
+        f"{len(values)}, which leaves few grey levels; `cnnbench data check` measures 'data.grey_range=[low,high]'"
     ]
 
 
