@@ -80,9 +80,9 @@ def cure_of_key(key: str, value: str, catalogue: Catalogue) -> str:
         return f"; write {meant}={value or 'FOLDER'}"
     if meant in catalogue.groups and "." not in key:
         return _cure_of_group(meant, value, catalogue)
-    for name, place_value in ((meant, value), *((near, value) for near in _near_settings(meant, key, catalogue))):
+    for name in (last, meant, *_near_settings(meant, key, catalogue)):
         if places := _best_places(key, name, catalogue):
-            return _cure_by_places(places, place_value, catalogue)
+            return _cure_by_places(places, value, catalogue)
         if groups := catalogue.groups_with(name):
             chosen = " or ".join(catalogue.choose(group, name) for group in groups[:MOST])
             return f"; {name} is a choice, write {chosen}"
@@ -95,7 +95,9 @@ def cure_of_choice(group: str, choice: str, catalogue: Catalogue) -> str:
     words = {_squeezed(known): known for known in choices}
     plain = _plain(choice)
     if meant := words.get(_squeezed(choice)) or synonyms.CHOICES.get(group, {}).get(plain):
-        return f"; did you mean {meant!r}?"
+        return f"; did you mean {catalogue.choose(group, meant)}?"
+    if group in LIST_GROUPS and plain in ("none", "null", "false", "off"):
+        return f"; write '{group}=[]'"
     if cure := _known_case(group, choice, catalogue):
         return cure
     if elsewhere := [other for other in catalogue.groups_with(plain) if other != group]:
@@ -119,6 +121,16 @@ def cure_of_word(word: str, catalogue: Catalogue) -> str:
     return "; write KEY=VALUE, as epochs=5"
 
 
+def cure_of_pair(word: str, value: str, catalogue: Catalogue) -> str | None:
+    """The end of a message about a key and a value without `=` between them; None where the word is no key."""
+    last = word.rpartition(".")[2]
+    if value in catalogue.groups.get(word, ()):
+        return f"; write {catalogue.choose(word, value)}"
+    if any(place.key == word for place in catalogue.places):
+        return f"; write {word}={value}"
+    return cure_of_key(word, value, catalogue) if catalogue.ending_so(synonyms.KEYS.get(last, last)) else None
+
+
 def cure_of_flag(name: str, value: str, catalogue: Catalogue) -> str:
     """The end of a message about a flag that stands for a setting."""
     key = synonyms.FLAGS.get(name, name)
@@ -134,22 +146,29 @@ def _known_case(group: str, choice: str, catalogue: Catalogue) -> str | None:
     if group == "device" and _plain(choice) in PRECISIONS:
         return f"; write device.precision={_plain(choice)}"
     if group == "model":
-        squeezed = _squeezed(choice)
+        squeezed, ways = _squeezed(choice), []
         if deep := re.fullmatch(r"(resnet|vgg)(\d+)(bn)?", squeezed):
-            return f"; write model={deep[1]} model.depth={deep[2]}"
+            if int(deep[2]) in synonyms.DEPTHS[deep[1]]:
+                ways.append(f"model={deep[1]} model.depth={deep[2]}")
+            if squeezed in synonyms.TORCHVISIONS:
+                ways.append(f"model=torchvision model.architecture={squeezed}")
         for family, architecture in synonyms.ARCHITECTURES.items():
             if squeezed.startswith(family):
-                return f"; write model=torchvision model.architecture={architecture}"
+                named = _plain(choice) if re.search(r"\d", choice) else architecture
+                ways.append(f"model=torchvision model.architecture={named}")
+        return f"; write {' or '.join(ways)}" if ways else None
     return None
 
 
 def _cure_of_group(group: str, value: str, catalogue: Catalogue) -> str:
     """Of a key that is another word for a group: the group with its value where that is a choice of it."""
-    if group in ("device",) and value.lower() in ("true", "1", "0", "gpu"):
+    if group == "device" and value.lower() in ("true", "1", "0", "gpu"):
         value = "cuda"
-    meant = synonyms.CHOICES.get(group, {}).get(_plain(value), value)
-    known = meant in catalogue.groups[group]
-    return f"; write {catalogue.choose(group, meant) if known else f'{group}=CHOICE'}"
+    names = [name.strip() for name in value.strip("[]").split(",")]
+    names = [synonyms.CHOICES.get(group, {}).get(_plain(name), name) for name in names]
+    if all(name in catalogue.groups[group] for name in names):
+        return f"; write {catalogue.choose(group, ','.join(names))}"
+    return cure_of_choice(group, value, catalogue) if value else f"; write {group}=CHOICE"
 
 
 def _best_places(key: str, setting: str, catalogue: Catalogue) -> list[Place]:
@@ -157,9 +176,13 @@ def _best_places(key: str, setting: str, catalogue: Catalogue) -> list[Place]:
     places = catalogue.ending_so(setting)
     group, _, rest = key.partition(".")
     named = [place for place in places if place.group == group and place.choice == rest.partition(".")[0]]
-    active = [place for place in places if catalogue.is_active(place)]
     same_group = [place for place in places if place.group == group]
-    return named or active or same_group or places
+    for found in (named, same_group, places):
+        if active := [place for place in found if catalogue.is_active(place)]:
+            return active
+        if found:
+            return found
+    return []
 
 
 def _cure_by_places(places: Sequence[Place], value: str, catalogue: Catalogue, of: str | None = None) -> str:
@@ -169,7 +192,7 @@ def _cure_by_places(places: Sequence[Place], value: str, catalogue: Catalogue, o
     what = f"; {of} is a setting, " if of else "; "
     if all(catalogue.is_active(place) for place in places):
         if not of:
-            return f"; did you mean {' or '.join(repr(key) for key in keys[:MOST])}?"
+            return f"; did you mean {' or '.join(as_override(key, value, catalogue) for key in keys[:MOST])}?"
         return f"{what}write {' or '.join(as_override(key, value, catalogue) for key in keys[:MOST])}"
     keys_of = {(place.group, place.choice): place.key for place in places if place.group}
     choices = sorted(keys_of, key=lambda place: place[1] not in synonyms.USUAL)

@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from cnnbench.config.composition import compose_overrides, first_line, to_plain
-from cnnbench.config.cures import Catalogue, cure_of_choice, cure_of_key, cure_of_word
+from cnnbench.config.cures import Catalogue, cure_of_choice, cure_of_key, cure_of_pair, cure_of_word
 from cnnbench.config.refusal import RUNS_CODE, foreign_words, is_hydras, is_special
 from cnnbench.config.run_config import check_config
 from cnnbench.config.settings import check_values
@@ -146,13 +146,18 @@ def _parse(overrides: Sequence[str], groups: Mapping[str, list[str]], findings: 
     """What can be read of `overrides`; appends to `findings` what cannot be."""
     parser = OverridesParser.create()
     words = iter(itertools.zip_longest(overrides, overrides[1:]))
+    catalogue = Catalogue(groups, {}) if any("=" not in text for text in overrides) else None
     for text, following in words:
-        if following in groups.get(text, ()):
-            findings.append(f"{text} {following}: is no KEY=VALUE; write {text}={following}")
-            next(words)
+        if catalogue and (pair := re.fullmatch(r"([a-z_][\w.]*):\s*([^=]+)", text)):
+            cure = cure_of_pair(pair[1], pair[2], catalogue) or "; write KEY=VALUE"
+            findings.append(f"{text}: is no KEY=VALUE{cure}")
             continue
-        if re.fullmatch(r"\w[\w./-]*", text):
-            findings.append(f"{text}: is no KEY=VALUE{cure_of_word(text, Catalogue(groups, {}))}")
+        if catalogue and re.fullmatch(r"\w[\w./-]*", text):
+            paired = cure_of_pair(text, following, catalogue) if following and "=" not in following else None
+            if paired:
+                next(words)
+            both = f"{text} {following}" if paired else text
+            findings.append(f"{both}: is no KEY=VALUE{paired or cure_of_word(text, catalogue)}")
             continue
         try:
             override = parser.parse_override(text)

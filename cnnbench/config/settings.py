@@ -100,7 +100,7 @@ def whole_epochs(value: float, epochs: int) -> int:
     return max(1, math.ceil(round(in_epochs(value, epochs), 9)))  # 0.07 * 100 is a little more than 7
 
 
-OTHER_WORDS = {"yes": True, "on": True, "no": False, "off": False, "none": None, "nil": None}
+OTHER_WORDS = {"yes": True, "y": True, "on": True, "no": False, "n": False, "off": False, "none": None, "nil": None}
 
 
 def spell(value: Any) -> str:
@@ -184,10 +184,11 @@ def check_values(node: Node, expected: Mapping[str, Any], path: str, epochs: int
 def cure_of_value(key: str, annotation: Any, value: Any) -> str:
     """What was probably meant by a value that does not fit; empty where nothing comes to mind."""
     if not isinstance(value, str):
-        return ""
+        return f"; write '{key}=[{spell(value)}]'" if accepts(annotation, [value]) else ""
     words = {spell(word): word for word in (True, False, None)} | OTHER_WORDS
-    if value.lower() in words and accepts(annotation, words[value.lower()]):
-        return f"; write {key}={spell(words[value.lower()])}"
+    word = value.lower().strip(" .!")
+    if word in words and accepts(annotation, words[word]):
+        return f"; write {key}={spell(words[word])}"
     if accepts(annotation, 1) and (several := re.fullmatch(r"(\d+)\s*(?:-|\.\.|to)\s*(\d+)", value)):
         return f"; of several write -m '{key}=range({several[1]},{int(several[2]) + 1})'"
     if (number := re.match(r"[-+]?\d+(\.\d+)?(e[-+]?\d+)?", value)) and re.fullmatch(

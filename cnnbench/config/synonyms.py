@@ -162,6 +162,12 @@ ARCHITECTURES = {
 }
 """By the name of a family, the architecture of torchvision (model=torchvision) to begin with."""
 
+DEPTHS = {"resnet": (18, 20, 32, 34, 44, 50, 56, 110), "vgg": (11, 13, 16, 19)}
+"""Of models that people name together with their depth, as resnet18, the depths there are."""
+
+TORCHVISIONS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "vgg11", "vgg13", "vgg16", "vgg19")
+"""Those of them that torchvision has too."""
+
 USUAL = ("sgd", "image_folder", "plain")
 """Of several choices that have a setting, those to be shown first."""
 

@@ -353,7 +353,7 @@ def test_a_failing_technique_is_named_and_the_others_are_shown(cnnbench, tmp_pat
         (["seeds=1,2"], "seeds=seeds=1,2: should be"),
         (["seed=3"], "seed=3: ablate runs every variant with seeds 0, 1, ..."),
         (["techniques=[a"], "techniques=[a: cannot be read as KEY=VALUE"),
-        (["optmizer=adam"], "optmizer: unknown key; did you mean 'optimizer'?"),
+        (["optmizer=adam"], "optmizer: unknown key; did you mean optimizer=adam?"),
         (["optimizer=adam", "techniques=[optimizer]"], "optimizer: the same config as baseline"),
         (["model=lenet", "techniques=[depth]"], "depth: model.depth: unknown key"),
         (["hydra/launcher=nope"], "hydra/launcher=nope: no such launcher; choose from basic"),

@@ -140,7 +140,7 @@ def judge(report: Report, choices: list[str], bad: dict[str, str], *, by_key: bo
             report.note("not told", f"{text[:200]!r} beside {[*choices, *bad]!r:.3000}: {str(lines)[:2000]}")
         else:
             report.note("bad value" if by_key else "misspelling")
-            if not by_key and f"did you mean '{meant}'" not in told[0]:
+            if not by_key and f"did you mean {meant}=" not in told[0]:
                 wrong.append(f"{text}: {told[0]}")
     return wrong
 
