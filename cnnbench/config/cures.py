@@ -213,9 +213,16 @@ def as_override(key: str, value: str, catalogue: Catalogue) -> str:
 def _near_settings(setting: str, key: str, catalogue: Catalogue) -> list[str]:
     """Names of settings and choices spelled like this one; those that the run has in the place typed come first."""
     parent = key.rpartition(".")[0]
-    beside = [p.setting for p in catalogue.places if catalogue.is_active(p) and p.key.rpartition(".")[0] == parent]
+    beside = [
+        p.setting.rpartition(".")[2]
+        for p in catalogue.places
+        if catalogue.is_active(p) and p.key.rpartition(".")[0] == parent
+    ]
     here = difflib.get_close_matches(setting, beside, n=1, cutoff=NEAR)
-    everywhere = [*(p.setting for p in catalogue.places), *(c for all_of in catalogue.groups.values() for c in all_of)]
+    everywhere = [
+        *(p.setting.rpartition(".")[2] for p in catalogue.places),
+        *(c for all_of in catalogue.groups.values() for c in all_of),
+    ]
     everywhere += [*synonyms.KEYS]
     found = difflib.get_close_matches(setting, list(dict.fromkeys(everywhere)), n=2, cutoff=SURE)
     return [*here, *(synonyms.KEYS.get(name, name) for name in found)]
