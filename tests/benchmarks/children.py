@@ -27,7 +27,10 @@ class Epoch:
 
 
 class Child:
-    """A contender that trains an epoch whenever it is told to; a context manager that ends it."""
+    """A contender that trains an epoch whenever it is told to; a context manager that ends it.
+
+    Entered, it has one epoch behind it: what it prepares must disturb none that are entered later.
+    """
 
     def __init__(self, contender: str, variant: str, model: str, steps: int) -> None:
         context = multiprocessing.get_context("spawn")
@@ -37,6 +40,7 @@ class Child:
         theirs.close()
 
     def __enter__(self) -> "Child":
+        self.epoch()
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -89,10 +89,7 @@ def compare(model: str, peers: list[str], steps: int, rounds: int) -> dict[str, 
     variants = [(name, variant) for name in [*peers, OURS] for variant in CONTENDERS[name]]
     epochs: dict[tuple[str, str], list[Epoch]] = {key: [] for key in variants}
     with ExitStack() as stack:
-        children = {}
-        for key in variants:
-            children[key] = stack.enter_context(Child(*key, model, steps))
-            children[key].epoch()  # warm-up
+        children = {key: stack.enter_context(Child(*key, model, steps)) for key in variants}
         for _ in range(rounds):
             for key, child in children.items():
                 epochs[key].append(child.epoch())

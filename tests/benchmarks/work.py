@@ -110,8 +110,9 @@ def pil_loader(work: Work, workers: int) -> DataLoader:
 
 
 def own_training(work: Work) -> tuple[Training, TrainBatches]:
-    """What `cnnbench train` makes of the work with `device=auto`."""
+    """What `cnnbench train` makes of the work with `device=auto`; torch is set up for it in the whole process."""
     device = own_device(work)
+    device.activate()
     batches = make_batches(work.config, work.splits, device)
     return make_training(work.config, work.model(), batches, work.source.num_classes, device), batches
 
