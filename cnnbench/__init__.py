@@ -1,7 +1,7 @@
 """Train CNN image classifiers from a config, and show by measurement which technique helped.
 
-From Python: `train(compose(["model=deep"]), Path("outputs/mine"))` makes a run, `load(Path("outputs/mine"))` gives back
-its model.
+From Python: `train(["model=deep"], "outputs/mine")` makes a run, `load("outputs/mine").predict("photo.jpg")` uses its
+model, `resume("outputs/mine")` goes on; docs/python.md has examples.
 Each is imported when it is first used, so that `import cnnbench` does not wait for torch.
 """
 
@@ -9,12 +9,15 @@ from importlib import import_module
 from typing import Any
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "compose", "load", "train"]
+__all__ = ["Callback", "CnnbenchError", "__version__", "compose", "load", "resume", "train"]
 
 _PUBLIC = {
+    "Callback": "cnnbench.techniques.callback:Callback",
+    "CnnbenchError": "cnnbench.errors:CnnbenchError",
     "compose": "cnnbench.config.compose:compose",
     "load": "cnnbench.trained.load:load_trained",
-    "train": "cnnbench.experiment:run_experiment",
+    "resume": "cnnbench.api:resume",
+    "train": "cnnbench.api:train",
 }
 
 

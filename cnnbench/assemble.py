@@ -1,8 +1,7 @@
 """From a config to the parts of a run: data, model, and a Training with its batches."""
 
 import copy
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -12,13 +11,12 @@ from cnnbench.config.run_config import FROM_PYTHON, RunConfig
 from cnnbench.config.settings import build, check
 from cnnbench.data import Source, Splits
 from cnnbench.data.batches import EvaluationBatches, Normalize, TrainBatches
-from cnnbench.data.images import ImageSet, ImageShape
+from cnnbench.data.images import ImageSet, ImageShape, spell_shape
 from cnnbench.device import DEVICES, Device, make_device
 from cnnbench.errors import ConfigError, DataError
 from cnnbench.loop import Training
 from cnnbench.models import MODELS
 from cnnbench.models.describe import Description, walk
-from cnnbench.runs.identity import architecture_hash
 from cnnbench.seeds import derive_seed
 from cnnbench.techniques.augment import AUGMENTATIONS, Augmentation, compose
 from cnnbench.techniques.callback import Callback
@@ -66,12 +64,6 @@ def make_model(config: RunConfig, image_shape: tuple[int, int, int], num_classes
     return build(MODELS, "model", config.model, image_shape=image_shape, num_classes=num_classes)
 
 
-def with_given_model(config: RunConfig, model: nn.Module) -> RunConfig:
-    """The config of a run whose network is `model`: what can be said of it takes the place of the model's settings."""
-    node = {"name": FROM_PYTHON, "class": type(model).__qualname__, "architecture": architecture_hash(model)}
-    return replace(config, model=node)
-
-
 def rehearse(config: RunConfig, source: Source, model: nn.Module | None) -> tuple[nn.Module, Description]:
     """The model, `model` itself where it is given, and its size; every other part is built on a copy, and thrown away.
 
@@ -84,7 +76,9 @@ def rehearse(config: RunConfig, source: Source, model: nn.Module | None) -> tupl
         raise DataError(f"{source.origin}: has no training images; add a train folder, or lower data.test_fraction")
     if model is None:
         model = make_model(config, source.image_shape, source.num_classes)
-    description = walk(model, source.image_shape)
+        description = walk(model, source.image_shape)
+    else:
+        description = walk_given(model, source)
     spare = copy.deepcopy(model)  # stochastic depth changes the model it is built for, and others may
     context: dict[str, Any] = {
         "model": spare,
@@ -110,6 +104,25 @@ def rehearse(config: RunConfig, source: Source, model: nn.Module | None) -> tupl
     if findings:
         raise ConfigError(*findings)
     return model, description
+
+
+def walk_given(model: nn.Module, source: Source) -> Description:
+    """The description of a network given from Python.
+
+    Raises:
+        ConfigError: it does not take the images, or gives no logit for each class.
+    """
+    shape = spell_shape(source.image_shape)
+    try:
+        description = walk(model, source.image_shape)
+    except RuntimeError as error:
+        raise ConfigError(
+            f"model=: does not take {shape} images ({str(error).splitlines()[0]}); give one made for them"
+        ) from error
+    if description.output_shape != (source.num_classes,):
+        found = spell_shape(description.output_shape) if description.output_shape else "no tensor of them"
+        raise ConfigError(f"model=: gives {found} for an image; give a logit for each of {source.num_classes} classes")
+    return description
 
 
 def refuse_without_validation(config: RunConfig, has_images: bool) -> None:
@@ -197,9 +210,14 @@ def evaluation_batches(images: ImageSet, config: RunConfig, normalize: Normalize
 
 
 def make_training(
-    config: RunConfig, model: nn.Module, batches: TrainBatches, num_classes: int, device: Device
+    config: RunConfig,
+    model: nn.Module,
+    batches: TrainBatches,
+    num_classes: int,
+    device: Device,
+    given: Sequence[Callback] = (),
 ) -> Training:
-    """Everything that trains `model`, at its start."""
+    """Everything that trains `model`, at its start; `given` callbacks act before those of the config."""
     model = device.place(model)
     initialize_from_images(model, batches)
     steps = batches.steps_per_epoch
@@ -210,9 +228,8 @@ def make_training(
         schedule=build(
             SCHEDULES, "schedule", config.schedule, total_steps=steps * config.epochs, steps_per_epoch=steps
         ),
-        callbacks=make_callbacks(
-            config, model=model, steps_per_epoch=steps, epochs=config.epochs, num_classes=num_classes
-        ),
+        callbacks={f"{FROM_PYTHON}.{number}": callback for number, callback in enumerate(given)}
+        | make_callbacks(config, model=model, steps_per_epoch=steps, epochs=config.epochs, num_classes=num_classes),
         device=device,
     )
 
@@ -234,7 +251,8 @@ def initialize_from_images(model: nn.Module, batches: TrainBatches) -> None:
 def make_callbacks(config: RunConfig, **context: Any) -> dict[str, Callback]:
     """The run's regularizers in the order of their table, with pruning before the averages."""
     chosen = [name for name in REGULARIZERS if name in config.regularization]
-    chosen += [name for name in config.regularization if name not in REGULARIZERS]  # from other packages
+    others = [name for name in config.regularization if name not in REGULARIZERS]  # from other packages
+    chosen += [name for name in others if name != FROM_PYTHON]
     callbacks = {
         name: build(
             REGULARIZERS,

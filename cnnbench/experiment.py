@@ -19,19 +19,21 @@ from cnnbench.assemble import (
     recorded_device,
     refuse_without_validation,
     rehearse,
-    with_given_model,
 )
 from cnnbench.config.run_config import RunConfig
 from cnnbench.console import copied_to, muted, note, say, say_exactly
 from cnnbench.data import Source, Splits
 from cnnbench.data.batches import Normalize
 from cnnbench.data.find import find_data, read_before_training
+from cnnbench.data.from_python import GivenData, read_given
 from cnnbench.data.images import content_of
 from cnnbench.data.inspect import remarks
 from cnnbench.device import Device, describe_processor, out_of_memory_named
 from cnnbench.disk import require_room
 from cnnbench.errors import DataError
+from cnnbench.given import refuse_misfits, refuse_other_parts, with_given
 from cnnbench.inference import evaluate
+from cnnbench.lengthen import schedule_line
 from cnnbench.loop import fit
 from cnnbench.machine import LoadMeter, describe_environment
 from cnnbench.models.describe import Description
@@ -41,11 +43,13 @@ from cnnbench.results import describe_model, describe_training, reset_peak_memor
 from cnnbench.runs.folder import RunFolder
 from cnnbench.runs.format import LOG
 from cnnbench.runs.predictions import write_predictions
+from cnnbench.runs.read import read_metrics
 from cnnbench.saving import bytes_needed
 from cnnbench.screen import introduce, policy_line, show_results, split_sizes, star_line
 from cnnbench.seeds import generator
 from cnnbench.speed.advisor import advice_line, advise
 from cnnbench.speed.latency import measure_latency
+from cnnbench.techniques.callback import Callback
 
 
 def run_experiment(
@@ -53,26 +57,32 @@ def run_experiment(
     path: str | Path,
     *,
     model: nn.Module | None = None,
+    dataset: GivenData | None = None,
+    callbacks: Sequence[Callback] = (),
     resume: bool = False,
     quiet: bool = False,
 ) -> dict[str, Any]:
     """Trains and tests as `config` says, into the run folder `path`; gives back its summary.
 
     `model` takes the place of `config.model`: a network of your own, from images (N, C, H, W) to logits (N, K).
-    With `resume`, continues the run that `path` holds at its last checkpoint. With `quiet`, prints nothing.
+    `dataset` takes the place of the images of `config.data`, whose keys still say how they are split; `callbacks` act
+    beside those of the config, before them. With `resume`, continues the run that `path` holds at its last checkpoint.
+    With `quiet`, prints nothing.
 
     Raises:
         CnnbenchError: what the user can mend; its class tells the exit code.
     """
     if quiet:
         with muted():
-            return run_experiment(config, path, model=model, resume=resume)
-    started, load, path = time.monotonic(), LoadMeter(), Path(path)
-    if model is not None:
-        config = with_given_model(config, model)
+            return run_experiment(config, path, model=model, dataset=dataset, callbacks=callbacks, resume=resume)
+    started, load, path, recorded = time.monotonic(), LoadMeter(), Path(path), config
+    refuse_misfits(model, callbacks)
     device = configured_device(config)
     device.activate()
-    source = find_data(config.data)
+    source = find_data(config.data) if dataset is None else read_given(dataset)
+    config = with_given(config, model, None if dataset is None else source, callbacks)
+    if resume:
+        refuse_other_parts(config, recorded, callbacks)
     with out_of_memory_named(config.batch_size):
         model, description = rehearse(config, source, model)
     with RunFolder(path, resume=resume) as run, copied_to(run.log), out_of_memory_named(config.batch_size):
@@ -92,13 +102,15 @@ def run_experiment(
         device.activate()
         reset_peak_memory(device.torch_device)  # of an earlier run in this process, and of the policies tried
         batches = make_batches(config, splits, device)
-        training = make_training(config, model, batches, splits.num_classes, device)
+        training = make_training(config, model, batches, splits.num_classes, device, callbacks)
         validation = evaluation_batches(splits.val, config, batches.normalize, device)
         recorder = Recorder(
             run, training, batches, splits, epochs=config.epochs, checkpoint=config.checkpoint, started=started
         )
         if resume:
             recorder.resume()
+            if run.summary["lengthened"] and training.epoch == run.summary["lengthened"][-1]["epochs"]:
+                say(schedule_line(config, training, read_metrics(path)[-1]["lr"]))
         say(star_line(config.select, validates=len(splits.val) > 0))
         with recorder:
             fit(
@@ -139,7 +151,7 @@ def facts(config: RunConfig, source: Source, description: Description) -> dict[s
         "version": __version__,
         "torch": str(torch.__version__),
         "model": config.model.get("class", config.model["name"]),
-        "data": config.data["name"],
+        "data": config.data.get("class", config.data["name"]),
         "image_shape": list(source.image_shape),
         "parameters": description.parameters,
         "macs": description.macs,

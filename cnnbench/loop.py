@@ -249,6 +249,8 @@ def fit(
         metrics["val_loss"] = evaluation.loss if evaluation else None
         metrics["val_accuracy"] = evaluation.accuracy if evaluation else None
         is_best = note_best(training, evaluation, target)
+        for callback in training.callbacks.values():
+            callback.on_metrics(metrics)
         training.stopped = training.is_settled() and should_stop(training, metrics)
         after_epoch(training, metrics, is_best)  # after should_stop: the checkpoint holds the answer and its counters
 

@@ -13,7 +13,7 @@ from cnnbench.analysis.config_labels import label_configs
 from cnnbench.analysis.metrics import metric_of, number_of
 from cnnbench.errors import DataError
 from cnnbench.runs.format import ENVIRONMENT, METRICS, SUMMARY
-from cnnbench.runs.read import read_config, read_summary
+from cnnbench.runs.read import read_config, read_summary, with_added_epochs
 
 PARTS = ("train", "val", "test")
 
@@ -198,7 +198,7 @@ def config_of(runs: Sequence[Run]) -> dict[str, Any] | None:
     """The config of the first run whose config can be read, without its seed."""
     for run in runs:
         try:
-            config = read_config(run.path)
+            config = with_added_epochs(read_config(run.path), run.summary)
         except DataError:
             continue
         return {key: value for key, value in config.items() if key != "seed"}

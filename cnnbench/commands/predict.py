@@ -1,38 +1,70 @@
 """`cnnbench predict`: class probabilities of image files."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from cnnbench.commands.arguments import Parser
-from cnnbench.console import say_json, show_table
-from cnnbench.errors import ConfigError
-from cnnbench.progress import loading_torch
+from cnnbench.analysis.wording import plural
+from cnnbench.commands.arguments import Parser, output_file
+from cnnbench.console import note, say_exactly, say_json, show_table
+from cnnbench.disk import write_atomically
+from cnnbench.errors import ConfigError, DataError
+from cnnbench.progress import loading_torch, waiting
+
+SHOWN = 50  # images on the screen
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Shows the most probable classes of each image."""
+    """Shows the most probable classes of each image, or writes all of them to a file."""
     parser = Parser("predict", "The most probable classes of images, by a run's model.")
     parser.add_argument("run", type=Path, help="a run folder")
-    parser.add_argument("images", type=Path, nargs="+", metavar="image", help="image files")
+    parser.add_argument("images", type=Path, nargs="+", metavar="image", help="image files, or folders of them")
     parser.add_argument("--top", type=int, default=3, metavar="K", help="classes to show for each image (default: 3)")
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="write a row for each image, with all classes")
     parser.add_argument("--json", action="store_true", help="print one JSON document with all classes")
     options = parser.parse_args(arguments)
     if options.top < 1:
         parser.error(f"--top={options.top}: should be a whole number >= 1")
     if addresses := [str(image) for image in options.images if re.match(r"[a-z]+:/", str(image))]:
         raise ConfigError(*(f"{address}: is an address; fetch it, then give the file" for address in addresses))
+    output_file("--csv", options.csv)
     with loading_torch():
-        from cnnbench.screen import percent
         from cnnbench.trained.load import load_trained
-        from cnnbench.trained.predict import predict_images
+        from cnnbench.trained.predict import images_of, predict_images, to_csv
 
-    predictions = predict_images(load_trained(options.run), options.images)
+    paths, ignored = images_of(options.images)
+    trained = load_trained(options.run)
+    predictions = []
+    with waiting(f"looking at {plural(len(paths), 'image')}", len(paths)) as wait:
+        for prediction in predict_images(trained, paths):
+            predictions.append(prediction)
+            wait.advance(1)
+    if options.csv:
+        write_atomically(options.csv, to_csv(predictions, trained.class_names).encode("utf-8", "backslashreplace"))
     if options.json:
         say_json(predictions)
-        return
+    elif options.csv:
+        say_exactly(f"predictions: {options.csv}")
+    else:
+        show(predictions, options.top)
+    if ignored:
+        reasons = sorted({each.reason for each in ignored})
+        note(f"{plural(len(ignored), 'file')} left out: {', '.join(reasons)}")
+    if errors := [prediction["error"] for prediction in predictions if "error" in prediction]:
+        raise DataError(*errors)
+
+
+def show(predictions: Sequence[Mapping[str, Any]], top: int) -> None:
+    """A row for each image that could be read."""
+    from cnnbench.screen import percent
+
+    good = [prediction for prediction in predictions if "error" not in prediction]
     rows = []
-    for prediction in predictions:
-        ranked = sorted(prediction["probabilities"].items(), key=lambda item: -item[1])[: options.top]
+    for prediction in good[:SHOWN]:
+        ranked = sorted(prediction["probabilities"].items(), key=lambda item: -item[1])[:top]
         rows.append((prediction["image"], ", ".join(f"{name} {percent(share)}" for name, share in ranked)))
-    show_table(("image", "classes"), rows)
+    if rows:
+        show_table(("image", "classes"), rows)
+    if len(good) > SHOWN:
+        note(f"{len(good) - SHOWN} more images; --csv FILE writes all, --json prints them")

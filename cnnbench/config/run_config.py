@@ -14,13 +14,16 @@ from cnnbench.config.settings import (
     canonical_values,
     check,
     check_values,
+    settings,
 )
 from cnnbench.config.tables import GROUPS, LIST_GROUPS, shared_settings, table_of
 from cnnbench.errors import ConfigError
 
 FROM_PYTHON = "from_python"
-"""The `name` of a model that was given to the run as an object: the config then has its class and architecture."""
+"""The `name` of a part that was given to the run as an object: the config then has what can be said of it."""
 GIVEN_MODEL = {"class": str, "architecture": str}
+GIVEN_DATA = {"class": str, "content": str}
+GIVEN_CALLBACKS = {"classes": list[str]}
 Views = Literal["none", "flip", "flip_shift"]
 
 
@@ -101,8 +104,8 @@ def check_config(values: Mapping[str, Any]) -> RunConfig:
 
 def check_group(group: str, node: Mapping[str, Any], epochs: int | None) -> list[str]:
     """The mistakes in the part of the config that one group holds, in a run of `epochs` where these are known."""
-    if _is_given_model(group, node):
-        return check_values({key: value for key, value in node.items() if key != "name"}, GIVEN_MODEL, group)
+    if _is_given(group, node):
+        return check_values({key: value for key, value in node.items() if key != "name"}, _said_of_given(group), group)
     table = table_of(group)
     if group not in LIST_GROUPS:
         return check(table, group, node, shared=shared_settings(group), epochs=epochs)
@@ -111,21 +114,39 @@ def check_group(group: str, node: Mapping[str, Any], epochs: int | None) -> list
         finding
         for name, values in node.items()
         if isinstance(values, Mapping) and name not in renamed  # check_config has named the others
-        for finding in check(table, group, {"name": name, **values}, path=f"{group}.{name}", epochs=epochs)
+        for finding in (
+            check_values(values, GIVEN_CALLBACKS, f"{group}.{name}")
+            if _are_callbacks(group, name)
+            else check(table, group, {"name": name, **values}, path=f"{group}.{name}", epochs=epochs)
+        )
     ]
 
 
-def _is_given_model(group: str, node: Mapping[str, Any]) -> bool:
-    return group == "model" and node.get("name") == FROM_PYTHON
+def _is_given(group: str, node: Mapping[str, Any]) -> bool:
+    return group in ("model", "data") and node.get("name") == FROM_PYTHON
+
+
+def _said_of_given(group: str) -> dict[str, Any]:
+    shared = shared_settings(group)
+    return (GIVEN_MODEL if group == "model" else GIVEN_DATA) | (settings(shared) if shared else {})
+
+
+def _are_callbacks(group: str, name: str) -> bool:
+    return group == "regularization" and name == FROM_PYTHON
 
 
 def canonical_group(group: str, node: Mapping[str, Any], epochs: int) -> dict[str, Any]:
     """The part of a checked config that one group holds, in its canonical form; where order means nothing, by name."""
-    if _is_given_model(group, node):
-        return dict(node)
+    if _is_given(group, node):
+        return canonical_values(node, {"name": str} | _said_of_given(group), epochs)
     table, shared = table_of(group), shared_settings(group)
     if not GROUPS[group].is_list:
         return canonical_node(table, group, node, shared=shared, epochs=epochs)
     names = node if GROUPS[group].is_ordered else sorted(node)
-    chosen = {name: canonical_node(table, group, {"name": name, **node[name]}, epochs=epochs) for name in names}
+    chosen = {
+        name: dict(node[name])
+        if _are_callbacks(group, name)
+        else canonical_node(table, group, {"name": name, **node[name]}, epochs=epochs)
+        for name in names
+    }
     return {name: {key: value for key, value in values.items() if key != "name"} for name, values in chosen.items()}

@@ -4,10 +4,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
+from cnnbench.config.run_config import FROM_PYTHON
 from cnnbench.config.settings import build, settings
 from cnnbench.data import DATASETS, Source, Splits, split
 from cnnbench.data.source import PARTS
-from cnnbench.errors import DataError
+from cnnbench.errors import ConfigError, DataError
 
 SPLITTING = tuple(settings(split))
 """The keys of `config.data` that say how the training images are divided and how many of them are used."""
@@ -18,7 +19,13 @@ def find_data(node: Mapping[str, Any]) -> Source:
 
     Raises:
         DataError: it is not there.
+        ConfigError: it was given from Python.
     """
+    if node["name"] == FROM_PYTHON:
+        raise ConfigError(
+            f"data: the data set of this run, {node['class']}, was given from Python; give it there as dataset=, "
+            "or choose another with data=..."
+        )
     return build(DATASETS, "data", source_settings(node))
 
 

@@ -15,7 +15,7 @@ ImageShape = tuple[int, int, int]
 """Channels, height, width."""
 
 
-def spell_shape(image_shape: ImageShape) -> str:
+def spell_shape(image_shape: Sequence[int]) -> str:
     """`3x32x32`."""
     return "x".join(map(str, image_shape))
 

@@ -42,12 +42,14 @@ class Description:
     `macs`: multiply-accumulates of convolutions and matrix products, one image, forward (half the FLOPs).
     `receptive_field`: height and width in pixels of what one position of the last feature map sees; global
     pooling and the layers after it are left out, and so is the border of the image.
+    `output_shape`: of what it gives for one image.
     """
 
     parameters: int
     macs: int
     receptive_field: Pair
     layers: tuple[Layer, ...]
+    output_shape: Shape
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,7 @@ def walk(model: nn.Module, image_shape: tuple[int, int, int]) -> Description:
             Layer(name, type(m).__name__, shape, _own_parameters(m), trace.macs.get(name, 0))
             for name, m, shape in trace.calls
         ),
+        output_shape=trace.output_shape,
     )
 
 

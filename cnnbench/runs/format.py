@@ -52,7 +52,7 @@ SUMMARY_KEYS = (
     "nonzero_parameters", "macs", "model_bytes", "peak_memory_bytes", "weights_sha256", "device", "precision",
     "memory_format", "compile", "threads", "processor", "target", "time_to_target",
     "selected_epoch", "train_accuracy", "train_val_gap", "latency_ms", "files",
-    "version", "torch", "image_shape", "data_fingerprints",
+    "version", "torch", "image_shape", "data_fingerprints", "lengthened",
 )  # fmt: skip
 
 

@@ -68,6 +68,11 @@ def data_fingerprint(
     return whole.hexdigest()
 
 
+def content_hash(fingerprints: Mapping[str, str]) -> str:
+    """16 hex digits of a data set, by the fingerprints of its parts."""
+    return hashlib.sha256(json.dumps(fingerprints, sort_keys=True).encode()).hexdigest()[:16]
+
+
 def order_fingerprint(digests: Digests) -> str:
     """64 hex digits of images in their order, on which the batches of a run and its saved answers depend."""
     return hashlib.sha256(np.ascontiguousarray(digests).tobytes()).hexdigest()

@@ -2,12 +2,14 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from cnnbench.config.plain_yaml import UNREADABLE, read_yaml
 from cnnbench.config.run_config import RunConfig, check_config
-from cnnbench.config.settings import Count, accepts, in_words
+from cnnbench.config.settings import Count, PositiveInt, accepts, in_words
 from cnnbench.disk import read_regular
 from cnnbench.errors import ConfigError, DataError
 from cnnbench.runs.format import CONFIG, FORMAT, METRICS, SUMMARY, summary_sha256
@@ -17,6 +19,7 @@ ACTED_ON: dict[str, Any] = {
     "status": str | None,
     "config_hash": str | None,
     "test_reads": Count | None,
+    "lengthened": list[dict[str, Any]] | None,
 }
 """Of a summary what decides what is done with its run, or is computed with."""
 
@@ -59,7 +62,19 @@ def read_summary(path: Path) -> dict[str, Any]:
     for key, annotation in ACTED_ON.items():
         if key in summary and not accepts(annotation, summary[key]):
             raise DataError(f"{path / SUMMARY}: {key} is not {in_words(annotation)}; the run has to be repeated")
+    for added in summary.get("lengthened") or []:
+        if not all(accepts(PositiveInt, added.get(key)) for key in ("epochs", "to")):
+            raise DataError(f"{path / SUMMARY}: lengthened lacks numbers of epochs; the run has to be repeated")
     return summary
+
+
+def with_added_epochs(config: Mapping[str, Any], summary: Mapping[str, Any]) -> dict[str, Any]:
+    """The plain config of a run as it was trained in the end: with the epochs added since it began, and
+    `lengthened_at`, after how many it had been finished; unchanged where none were."""
+    added = summary.get("lengthened")
+    if not added:
+        return dict(config)
+    return dict(config) | {"epochs": added[-1]["to"], "lengthened_at": [part["epochs"] for part in added]}
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -113,7 +128,7 @@ def metrics_sha256(path: Path, length: int | None = None) -> str | None:
 
 
 def load_config(run: Path) -> RunConfig:
-    """The checked config of a run folder, as the run was started with.
+    """The checked config of a run folder, as the run was started with; with the epochs that were added since.
 
     Raises:
         DataError: config.yaml is missing, not readable, or was changed since, or summary.json was.
@@ -128,4 +143,4 @@ def load_config(run: Path) -> RunConfig:
         raise DataError(*(f"{run / CONFIG}: {finding}" for finding in error.findings)) from None
     if config_hash(config.as_dict()) != summary.get("config_hash"):
         raise DataError(f"{run / CONFIG}: was changed after the run had started; put it back, or train anew with it")
-    return config
+    return replace(config, epochs=with_added_epochs({"epochs": config.epochs}, summary)["epochs"])

@@ -51,6 +51,9 @@ class Callback:
         """What to add to the epoch's line in metrics.jsonl."""
         return {}
 
+    def on_metrics(self, metrics: Mapping[str, Any]) -> None:
+        """The epoch is validated; `metrics` is its line of metrics.jsonl."""
+
     def is_settled(self) -> bool:
         """False while the model is not yet what the run is about (pruning still removes weights):
         no such epoch is kept as the best one or stops the run early."""

@@ -1,6 +1,7 @@
 """The model of a finished run, ready to evaluate and predict with."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,17 +9,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from cnnbench.assemble import make_model, recorded_device, with_given_model
+from cnnbench.assemble import make_model, recorded_device
 from cnnbench.config.run_config import RunConfig
 from cnnbench.data.batches import Normalize
 from cnnbench.data.decode import FULL_RANGE, GreyRange
 from cnnbench.device import Device
-from cnnbench.errors import CheckpointError, CnnbenchError
+from cnnbench.errors import CheckpointError, CnnbenchError, DataError
+from cnnbench.given import with_given_model
 from cnnbench.inference import logits_over_views, prepared
 from cnnbench.runs.alike import refuse_unlike
 from cnnbench.runs.checkpoint import load_checkpoint, load_weights
 from cnnbench.runs.format import CHECKPOINTS
 from cnnbench.runs.read import load_config, read_summary
+from cnnbench.trained.predict import images_of, predict_images
 from cnnbench.training_state import evaluation_facts, evaluation_weights
 
 LARGE_IMAGE = 2**20  # values: what takes so many is built without memory first, which costs the import of torch's rules
@@ -47,6 +50,21 @@ class TrainedModel:
         normalized = self.normalize(images.to(self.device.torch_device))
         with self.device.autocast():
             return logits_over_views(self.model, normalized, self.config.test_time_augmentation).float()
+
+    def predict(self, images: str | Path | Sequence[str | Path]) -> Any:
+        """For an image file `image`, `class` and `probabilities` by class name; for several a list of these.
+
+        A folder stands for the images in it and below.
+
+        Raises:
+            DataError: with one line for every file that is not an image.
+        """
+        single = isinstance(images, str | Path) and not Path(images).is_dir()
+        paths, _ = images_of([Path(images)] if isinstance(images, str | Path) else [Path(path) for path in images])
+        predictions = list(predict_images(self, paths))
+        if errors := [prediction["error"] for prediction in predictions if "error" in prediction]:
+            raise DataError(*errors)
+        return predictions[0] if single else predictions
 
 
 def load_trained(run: str | Path, model: nn.Module | None = None) -> TrainedModel:

@@ -1,0 +1,88 @@
+"""The way in from Python: train, resume, and what comes back."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from cnnbench.config.compose import compose
+from cnnbench.config.run_config import RunConfig
+from cnnbench.data.from_python import GivenData
+from cnnbench.errors import ConfigError
+from cnnbench.experiment import run_experiment
+from cnnbench.lengthen import lengthen
+from cnnbench.runs.read import load_config, read_metrics, read_summary
+from cnnbench.techniques.callback import Callback
+
+
+class Summary(dict[str, Any]):
+    """The keys of a run's summary.json; `folder` is the run's, as given."""
+
+    def __init__(self, folder: Path, values: Mapping[str, Any]) -> None:
+        super().__init__(values)
+        self.folder = folder
+
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        """The lines of metrics.jsonl, one for each epoch."""
+        return read_metrics(self.folder)
+
+
+def train(
+    config: RunConfig | Sequence[str],
+    folder: str | Path,
+    *,
+    model: nn.Module | None = None,
+    dataset: GivenData | None = None,
+    callbacks: Sequence[Callback] = (),
+    quiet: bool = False,
+) -> Summary:
+    """Trains and tests into the run folder `folder`, as `cnnbench train` does.
+
+    `config` is what `compose` gives, or overrides as on the command line: `["model=deep", "epochs=5"]`. `model`, from
+    normalised images (N, C, H, W) to logits (N, K), takes the place of the config's. `dataset`, training images or
+    `{"train": ..., "val": ..., "test": ...}`, takes that of its images: `cnnbench.data.from_python` says what they may
+    be. `callbacks` act beside the config's own, before them. With `quiet`, nothing is printed.
+
+    Raises:
+        CnnbenchError: what the caller can mend, with one line for each finding.
+    """
+    folder = Path(folder)
+    checked = config if isinstance(config, RunConfig) else compose(_overrides(config))
+    return Summary(
+        folder, run_experiment(checked, folder, model=model, dataset=dataset, callbacks=callbacks, quiet=quiet)
+    )
+
+
+def resume(
+    folder: str | Path,
+    *,
+    epochs: int | None = None,
+    model: nn.Module | None = None,
+    dataset: GivenData | None = None,
+    callbacks: Sequence[Callback] = (),
+    quiet: bool = False,
+) -> Summary:
+    """Continues the run in `folder` from its last checkpoint; with `epochs`, a finished one up to so many.
+
+    What was given to `train` as an object is given again. A finished run is left as it is where no `epochs` are given.
+
+    Raises:
+        CnnbenchError: what the caller can mend.
+    """
+    folder = Path(folder)
+    if epochs is not None:
+        lengthen(folder, epochs)
+    summary = read_summary(folder)
+    if summary["status"] != "finished":
+        config = load_config(folder)
+        parts: dict[str, Any] = {"model": model, "dataset": dataset, "callbacks": callbacks}
+        summary = run_experiment(config, folder, **parts, resume=True, quiet=quiet)
+    return Summary(folder, summary)
+
+
+def _overrides(config: Any) -> Sequence[str]:
+    if isinstance(config, str) or not isinstance(config, Sequence):
+        raise ConfigError(f"config: is {config!r}; give a list of overrides, as ['model=deep'], or compose([...])")
+    return config

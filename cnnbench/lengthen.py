@@ -1,0 +1,53 @@
+"""A finished run is given more epochs.
+
+Its config.yaml stays as it began; summary.json says what was added, and what the run had come to before.
+"""
+
+from pathlib import Path
+from shlex import quote
+
+from cnnbench.config.run_config import RunConfig
+from cnnbench.config.settings import PositiveInt, accepts, in_words
+from cnnbench.errors import ConfigError
+from cnnbench.loop import Training
+from cnnbench.runs.folder import RunFolder
+from cnnbench.runs.identity import group_hash
+from cnnbench.runs.read import load_config, read_config, with_added_epochs
+
+KEPT = ("epochs", "selected_epoch", "best_val_accuracy", "test_accuracy", "test_top5_accuracy", "test_loss")
+
+
+def lengthen(path: Path, epochs: int) -> None:
+    """Lets the finished run in `path` go on, when it is resumed, up to `epochs` in all.
+
+    From there on it follows the schedule of a training of so many epochs. It is then no repetition of runs that had
+    them from the beginning, and no group pools them.
+
+    Raises:
+        ConfigError: it has as many already, or has ended otherwise than by its last epoch.
+    """
+    if not accepts(PositiveInt, epochs):
+        raise ConfigError(f"epochs={epochs}: should be {in_words(PositiveInt)}")
+    config = load_config(path)
+    with RunFolder(path, resume=True) as run:
+        if run.summary["status"] != "finished":
+            raise ConfigError(f"epochs={epochs}: the run is not finished; first `cnnbench resume {quote(str(path))}`")
+        done = run.summary["epochs"]
+        if done < config.epochs:
+            raise ConfigError(f"epochs={epochs}: the run ended by itself after {done} of {config.epochs}; train anew")
+        if epochs <= done:
+            raise ConfigError(f"epochs={epochs}: the run has {done}; give more")
+        past = {key: run.summary[key] for key in KEPT}
+        added = [*(run.summary["lengthened"] or []), past | {"to": epochs}]
+        group = group_hash(with_added_epochs(read_config(path), {"lengthened": added}))
+        run.update_summary(lengthened=added, group_hash=group, status="interrupted", files={})
+        run.log(f"lengthened from {done} to {epochs} epochs")
+
+
+def schedule_line(config: RunConfig, training: Training, last_lr: float) -> str:
+    """How the learning rate of a lengthened run goes on from where it had ended, `last_lr`."""
+    name, lr = config.schedule["name"], training.lr_at(training.step)
+    return (
+        f"from {training.epoch} to {config.epochs} epochs: the learning rate goes on at {lr:.3g}, where "
+        f"schedule={name} over {config.epochs} epochs is by then; it had ended at {last_lr:.3g}"
+    )
