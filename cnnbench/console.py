@@ -52,9 +52,10 @@ def flush() -> None:
             sys.stdout.flush()
 
 
+KERNEL = "JPY_PARENT_PID"  # a notebook's kernel has this variable, and what its cells start with `!` on a pty
 PLAIN: dict[str, Any] = {"markup": False, "highlight": False, "emoji": False}
 _notebook = Console()
-if _notebook.is_jupyter:  # plain text there: what rich displays has escape codes wherever a notebook is read as text
+if _notebook.is_jupyter or KERNEL in os.environ:  # what rich draws has escape codes wherever a notebook is read as text
     PLAIN |= {"force_jupyter": False, "force_terminal": False, "width": 10_000}
 _out = _Terminal(**PLAIN)
 _err = _Terminal(**PLAIN, stderr=True)

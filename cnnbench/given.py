@@ -58,7 +58,7 @@ def refuse_misfits(model: Any, callbacks: Sequence[Any]) -> None:
 def _misfit(given: Any, wanted: str) -> str:
     if isinstance(given, type):
         return f"{given.__name__} is a class; give {given.__name__}(...)"
-    return f"is a {type(given).__name__}; give {wanted}"
+    return f"is of type {type(given).__name__}; give {wanted}"
 
 
 def refuse_other_parts(config: RunConfig, recorded: RunConfig, callbacks: Sequence[Callback]) -> None:

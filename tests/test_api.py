@@ -67,7 +67,7 @@ def test_a_run_is_made_from_overrides_or_a_config_into_a_text_or_a_path(tmp_path
     [
         ("model=deep", "give a list of overrides"),
         (7, "give a list of overrides"),
-        (["model=depe"], "did you mean deep"),
+        (["model=depe"], "did you mean 'deep'"),
         (["lr=0.1"], "optimizer.lr=0.1"),
     ],
 )
@@ -81,9 +81,9 @@ def test_a_wrong_config_is_refused_as_on_the_command_line(tmp_path, config, find
     ("parts", "finding"),
     [
         ({"model": Own}, "model=: Own is a class"),
-        ({"model": "deep"}, "model=: is a str; give a torch.nn.Module"),
+        ({"model": "deep"}, "model=: is of type str; give a torch.nn.Module"),
         ({"callbacks": [Watch]}, "callbacks=: Watch is a class"),
-        ({"callbacks": [print]}, "callbacks=: is a builtin_function_or_method; give objects derived from"),
+        ({"callbacks": [print]}, "callbacks=: is of type builtin_function_or_method; give objects derived from"),
         ({"model": Own(5)}, "model=: gives 5 for an image; give a logit for each of 3 classes"),
         ({"model": nn.Flatten()}, "model=: gives 64 for an image"),
         ({"model": nn.Conv2d(3, 3, 3)}, "model=: does not take 1x8x8 images"),
@@ -132,7 +132,11 @@ def test_what_was_given_is_given_again_where_the_run_goes_on(tmp_path):
     with pytest.raises(Interrupted):
         train([*TINY, "checkpoint.every_seconds=0.0001"], tmp_path / "run", **parts(stop_after=2))
     run = tmp_path / "run"
-    for missing, finding in {"model": "Own, was given", "dataset": "TensorDataset, was given", "callbacks": "Watch"}.items():
+    for missing, finding in {
+        "model": "Own, was given",
+        "dataset": "TensorDataset, was given",
+        "callbacks": "Watch",
+    }.items():
         with pytest.raises(ConfigError, match=finding):
             resume(run, **parts() | {missing: () if missing == "callbacks" else None})
     with pytest.raises(ConfigError, match="model=: the run was trained with Own"):

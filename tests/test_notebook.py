@@ -1,6 +1,7 @@
 """In the kernel of a real notebook: what is printed is plain text, and quiet is quiet."""
 
 import re
+import sys
 
 import pytest
 
@@ -18,6 +19,7 @@ def outputs(tmp_path_factory):
     cells = (
         f"from cnnbench import compose, train\nsettings = {SETTINGS}\ntrain(compose(settings), 'loud')['status']",
         "train(compose(settings), 'quiet', quiet=True)['status']",
+        f"!{sys.executable} -c 'from cnnbench.cli import main; main()' compare quiet loud",
     )
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
     nbclient.NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(folder)}}).execute()
@@ -40,3 +42,9 @@ def test_tables_and_epochs_are_plain_text(outputs):
 def test_quiet_prints_nothing(outputs):
     (result,) = outputs[1]
     assert result["data"]["text/plain"] == "'finished'"
+
+
+def test_a_command_started_from_a_cell_draws_nothing(outputs):
+    text = text_of(outputs[2])
+    assert "\x1b" not in text
+    assert re.search(r"^test_accuracy of 1 group, 1 run", text, re.MULTILINE)

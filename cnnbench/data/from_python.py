@@ -107,7 +107,7 @@ def _item(dataset: Dataset[Any], part: Part, index: int) -> tuple[Tensor, int]:
     """The pixels, uint8 (C, H, W), and the label of an image."""
     item = dataset[index]
     if not isinstance(item, tuple | list) or len(item) != 2:
-        raise ConfigError(f"{_place(part, index)}: is a {type(item).__name__}; a data set gives (image, label)")
+        raise ConfigError(f"{_place(part, index)}: is of type {type(item).__name__}; a data set gives (image, label)")
     image, label = item
     return _pixels(image, _place(part, index)), _label(label, _place(part, index))
 
@@ -130,7 +130,7 @@ def _pixels(image: Any, place: str) -> Tensor:
         image = torch.from_numpy(np.ascontiguousarray(image))
         image = image.permute(2, 0, 1) if image.ndim == 3 else image
     if not isinstance(image, Tensor):
-        raise ConfigError(f"{place}: is a {type(image).__name__}; give a PIL image, an array or a tensor")
+        raise ConfigError(f"{place}: is of type {type(image).__name__}; give a PIL image, an array or a tensor")
     image = image[None] if image.ndim == 2 else image
     if image.ndim != 3 or not image.numel():
         raise ConfigError(f"{place}: has the shape {tuple(image.shape)}; give (C, H, W), as an array (H, W, C)")

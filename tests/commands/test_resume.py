@@ -149,7 +149,7 @@ def test_resuming_a_finished_run_changes_nothing(train, cnnbench):
     before = (path / "summary.json").read_bytes()
     exit_code, out, _ = cnnbench("resume", path)
     assert exit_code == 0
-    assert out.splitlines() == ["this run is finished; nothing to do", f"run: {path}"]
+    assert out.splitlines() == ["this run is finished; epochs=N would lengthen it", f"run: {path}"]
     assert (path / "summary.json").read_bytes() == before
 
 
@@ -248,3 +248,33 @@ def test_metrics_are_on_the_disk_before_the_checkpoint_that_counts_them(train, m
     monkeypatch.setattr(Recorder, "save", lambda self, is_best: (synced.append("save"), save(self, is_best=is_best)))
     path = train("run", "epochs=1")
     assert synced.index(str(path / "metrics.jsonl")) < synced.index("save")
+
+
+def test_a_finished_run_is_given_more_epochs_and_says_how_its_schedule_goes_on(train, cnnbench):
+    path = train("run", "schedule=linear", "optimizer.lr=0.01")
+    exit_code, out, err = cnnbench("resume", path, "epochs=6")
+    assert (exit_code, err) == (0, "")
+    assert "from 3 to 6 epochs: the learning rate goes on at 0.005, where schedule=linear over 6 epochs is" in out
+    assert "it had ended at 0.00055" in out
+    assert "read 2 times" in out
+    assert (summary(path)["status"], len(metrics(path))) == ("finished", 6)
+    assert cnnbench("verify", path)[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("override", "finding"),
+    [
+        ("optimizer.lr=1", "only epochs=N can be given"),
+        ("epochs=ten", "epochs=ten: should be a whole number >= 1"),
+        ("epochs=0", "epochs=0: should be a whole number >= 1"),
+        ("epochs=3", "epochs=3: the run has 3; give more"),
+        ("epochs", "epochs: should be a whole number >= 1"),
+    ],
+)
+def test_nothing_else_can_be_changed_where_a_run_goes_on(train, cnnbench, override, finding):
+    path = train("run", "epochs=3")
+    before = (path / "summary.json").read_bytes()
+    exit_code, _, err = cnnbench("resume", path, override)
+    assert (exit_code, err.count("\n")) == (2, 1)
+    assert finding in err
+    assert (path / "summary.json").read_bytes() == before

@@ -87,7 +87,7 @@ COMMANDS = list(dict.fromkeys(p.command for p in printed() if p.document != FIRS
 def small(command):
     """The words of the command with its sizes made small."""
     words = shlex.split(re.sub(r"(--images) \d+", r"\1 200", re.sub(SCRIPT_SIZES, r"\1 1", command)))
-    for pattern, replacement in SIZES:
+    for pattern, replacement in SIZES if words[1] != "resume" else ():  # whose epochs have to be more than the run has
         words = [re.sub(pattern, replacement, word) for word in words]
     words = [word for word in words if word]
     given = {word.partition("=")[0] for word in words}

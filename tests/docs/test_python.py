@@ -1,6 +1,9 @@
 """The examples of docs/python.md, one after the other in one process, and the notebook in a real kernel."""
 
+import os
 import re
+import sys
+from pathlib import Path
 
 import pytest
 from printed import ROOT
@@ -18,7 +21,7 @@ def test_every_example_of_the_guide_runs(tmp_path, monkeypatch, capsys):
     for block in blocks:
         exec(compile(block, GUIDE.name, "exec"), names)
     assert len(blocks) >= 8
-    assert "did you mean deep" in capsys.readouterr().out
+    assert "did you mean 'deep'" in capsys.readouterr().out
 
 
 @pytest.fixture(scope="module")
@@ -27,9 +30,10 @@ def notebook():
     return nbformat.read(NOTEBOOK, as_version=4)
 
 
-def test_the_notebook_runs_from_the_top(notebook, tmp_path):
+def test_the_notebook_runs_from_the_top(notebook, tmp_path, monkeypatch):
     nbclient = pytest.importorskip("nbclient")
     pytest.importorskip("ipykernel")
+    monkeypatch.setenv("PATH", os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
     shown = [cell.get("outputs", []) for cell in notebook.cells]
     nbclient.NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
     ran = [cell.get("outputs", []) for cell in notebook.cells]
