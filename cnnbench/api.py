@@ -11,7 +11,7 @@ from cnnbench.config.run_config import RunConfig
 from cnnbench.data.from_python import GivenData
 from cnnbench.errors import ConfigError
 from cnnbench.experiment import run_experiment
-from cnnbench.lengthen import lengthen
+from cnnbench.lengthen import lengthened
 from cnnbench.runs.read import load_config, read_metrics, read_summary
 from cnnbench.techniques.callback import Callback
 
@@ -72,14 +72,12 @@ def resume(
         CnnbenchError: what the caller can mend.
     """
     folder = Path(folder)
-    if epochs is not None:
-        lengthen(folder, epochs)
     summary = read_summary(folder)
-    if summary["status"] != "finished":
-        config = load_config(folder)
-        parts: dict[str, Any] = {"model": model, "dataset": dataset, "callbacks": callbacks}
-        summary = run_experiment(config, folder, **parts, resume=True, quiet=quiet)
-    return Summary(folder, summary)
+    if epochs is None and summary["status"] == "finished":
+        return Summary(folder, summary)
+    config = load_config(folder) if epochs is None else lengthened(folder, epochs)
+    parts: dict[str, Any] = {"model": model, "dataset": dataset, "callbacks": callbacks}
+    return Summary(folder, run_experiment(config, folder, **parts, resume=True, quiet=quiet))
 
 
 def _overrides(config: Any) -> Sequence[str]:

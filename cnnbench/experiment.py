@@ -33,7 +33,7 @@ from cnnbench.disk import require_room
 from cnnbench.errors import DataError
 from cnnbench.given import refuse_misfits, refuse_other_parts, with_given
 from cnnbench.inference import evaluate
-from cnnbench.lengthen import schedule_line
+from cnnbench.lengthen import note_added_epochs, schedule_line
 from cnnbench.loop import fit
 from cnnbench.machine import LoadMeter, describe_environment
 from cnnbench.models.describe import Description
@@ -67,7 +67,7 @@ def run_experiment(
     `model` takes the place of `config.model`: a network of your own, from images (N, C, H, W) to logits (N, K).
     `dataset` takes the place of the images of `config.data`, whose keys still say how they are split; `callbacks` act
     beside those of the config, before them. With `resume`, continues the run that `path` holds at its last checkpoint.
-    With `quiet`, prints nothing.
+    One that is finished goes on where `config` has more epochs. With `quiet`, prints nothing.
 
     Raises:
         CnnbenchError: what the user can mend; its class tells the exit code.
@@ -108,8 +108,11 @@ def run_experiment(
             run, training, batches, splits, epochs=config.epochs, checkpoint=config.checkpoint, started=started
         )
         if resume:
+            is_longer = run.summary["status"] == "finished" and config.epochs > run.summary["epochs"]
+            if is_longer:
+                note_added_epochs(run, config.epochs)
             recorder.resume()
-            if run.summary["lengthened"] and training.epoch == run.summary["lengthened"][-1]["epochs"]:
+            if is_longer:
                 say(schedule_line(config, training, read_metrics(path)[-1]["lr"]))
         say(star_line(config.select, validates=len(splits.val) > 0))
         with recorder:

@@ -3,6 +3,7 @@
 Its config.yaml stays as it began; summary.json says what was added, and what the run had come to before.
 """
 
+from dataclasses import replace
 from pathlib import Path
 from shlex import quote
 
@@ -12,13 +13,13 @@ from cnnbench.errors import ConfigError
 from cnnbench.loop import Training
 from cnnbench.runs.folder import RunFolder
 from cnnbench.runs.identity import group_hash
-from cnnbench.runs.read import load_config, read_config, with_added_epochs
+from cnnbench.runs.read import load_config, read_config, read_summary, with_added_epochs
 
 KEPT = ("epochs", "selected_epoch", "best_val_accuracy", "test_accuracy", "test_top5_accuracy", "test_loss")
 
 
-def lengthen(path: Path, epochs: int) -> None:
-    """Lets the finished run in `path` go on, when it is resumed, up to `epochs` in all.
+def lengthened(path: Path, epochs: int) -> RunConfig:
+    """The config with which the finished run in `path` can be resumed, to go on up to `epochs` in all.
 
     From there on it follows the schedule of a training of so many epochs. It is then no repetition of runs that had
     them from the beginning, and no group pools them.
@@ -28,20 +29,24 @@ def lengthen(path: Path, epochs: int) -> None:
     """
     if not accepts(PositiveInt, epochs):
         raise ConfigError(f"epochs={epochs}: should be {in_words(PositiveInt)}")
-    config = load_config(path)
-    with RunFolder(path, resume=True) as run:
-        if run.summary["status"] != "finished":
-            raise ConfigError(f"epochs={epochs}: the run is not finished; first `cnnbench resume {quote(str(path))}`")
-        done = run.summary["epochs"]
-        if done < config.epochs:
-            raise ConfigError(f"epochs={epochs}: the run ended by itself after {done} of {config.epochs}; train anew")
-        if epochs <= done:
-            raise ConfigError(f"epochs={epochs}: the run has {done}; give more")
-        past = {key: run.summary[key] for key in KEPT}
-        added = [*(run.summary["lengthened"] or []), past | {"to": epochs}]
-        group = group_hash(with_added_epochs(read_config(path), {"lengthened": added}))
-        run.update_summary(lengthened=added, group_hash=group, status="interrupted", files={})
-        run.log(f"lengthened from {done} to {epochs} epochs")
+    config, summary = load_config(path), read_summary(path)
+    if summary["status"] != "finished":
+        raise ConfigError(f"epochs={epochs}: the run is not finished; first `cnnbench resume {quote(str(path))}`")
+    done = summary["epochs"]
+    if done != config.epochs:
+        raise ConfigError(f"epochs={epochs}: the run ended by itself after {done} of {config.epochs}; train anew")
+    if epochs <= done:
+        raise ConfigError(f"epochs={epochs}: the run has {done}; give more")
+    return replace(config, epochs=epochs)
+
+
+def note_added_epochs(run: RunFolder, epochs: int) -> None:
+    """Opens a finished run again, once nothing stands in the way of going on."""
+    past = {key: run.summary[key] for key in KEPT}
+    added = [*(run.summary["lengthened"] or []), past | {"to": epochs}]
+    group = group_hash(with_added_epochs(read_config(run.path), {"lengthened": added}))
+    run.update_summary(lengthened=added, group_hash=group, status="running", files={})
+    run.log(f"lengthened from {past['epochs']} to {epochs} epochs")
 
 
 def schedule_line(config: RunConfig, training: Training, last_lr: float) -> str:

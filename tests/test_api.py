@@ -105,6 +105,7 @@ def test_a_run_trains_and_is_tested_on_the_images_given(tmp_path, cnnbench):
     assert result["test_accuracy"] in [n / 9 for n in range(10)]
     assert (first["test_accuracy"], first["steps"]) == (None, 3 * (54 // 16))
     assert first["group_hash"] == again["group_hash"] != other["group_hash"]
+    assert "simple on TensorDataset" in cnnbench("compare", tmp_path / "run")[1]
     assert load(tmp_path / "run").class_names == ("0", "1", "2")
     exit_code, _, err = cnnbench("evaluate", tmp_path / "run")
     assert (exit_code, err.count("\n")) == (2, 1)
@@ -193,6 +194,15 @@ def test_a_run_that_cannot_be_lengthened_says_why(tmp_path):
     assert summary(tmp_path / "run") == before
     with pytest.raises(DataError, match="not a run folder"):
         resume(tmp_path / "none", epochs=4)
+
+
+def test_a_run_whose_parts_are_not_given_again_stays_finished(tmp_path):
+    train(TINY, tmp_path / "run", dataset=images(), callbacks=[Watch()], quiet=True)
+    before = summary(tmp_path / "run")
+    for parts in ({}, {"dataset": images()}, {"dataset": images(seed=1), "callbacks": [Watch()]}):
+        with pytest.raises(ConfigError, match=r"given from Python|was trained with"):
+            resume(tmp_path / "run", epochs=5, **parts)
+    assert summary(tmp_path / "run") == before
 
 
 def test_a_finding_is_a_line_of_its_own(tmp_path):

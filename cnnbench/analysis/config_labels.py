@@ -38,7 +38,7 @@ def label_against(label: str, baseline: str) -> str:
 
 def whole_label(config: Mapping[str, Any]) -> str:
     """What a config without anything to differ from is called: its model and data."""
-    names = [node.get("name") for key in ("model", "data") if isinstance(node := config.get(key), Mapping)]
+    names = [choice_of(node) for key in ("model", "data") if isinstance(node := config.get(key), Mapping)]
     return " on ".join(str(name) for name in names if name) or "the only config"
 
 
@@ -54,9 +54,14 @@ def settings_of(config: Mapping[str, Any]) -> Settings:
                 flatten(f"{key}.{choice}", node, f"{key}.{choice}", settings)
         else:
             if "name" in value:
-                settings[key] = ("", value["name"])
-            flatten(key, {k: v for k, v in value.items() if k != "name"}, f"{key}={value.get('name')}", settings)
+                settings[key] = ("", choice_of(value))
+            flatten(key, {k: v for k, v in value.items() if k != "name"}, f"{key}={choice_of(value)}", settings)
     return settings
+
+
+def choice_of(node: Mapping[str, Any]) -> Any:
+    """What a part of a config has chosen: a name or, of an object given from Python, its class."""
+    return node.get("class", node.get("name"))
 
 
 def flatten(prefix: str, node: Any, scope: str, settings: Settings) -> None:

@@ -12,6 +12,7 @@ from torch.utils.data import Dataset
 from cnnbench.data.images import ResidentImages, content_of, spell_shape
 from cnnbench.data.source import PARTS, Part, Source, checked_labels
 from cnnbench.errors import ConfigError, DataError
+from cnnbench.progress import waiting
 
 GivenData = Dataset[Any] | Mapping[str, Dataset[Any]]
 """The training images, or data sets by part: train, val, test."""
@@ -85,12 +86,14 @@ def _read(dataset: Dataset[Any], part: Part) -> ResidentImages:
     first, _ = _item(dataset, part, 0)
     images = torch.empty(count, *first.shape, dtype=torch.uint8)
     labels = torch.empty(count, dtype=torch.int64)
-    for index in range(count):
-        pixels, labels[index] = _item(dataset, part, index)
-        if pixels.shape != first.shape:
-            sides = f"is {spell_shape(tuple(pixels.shape))}, the first {spell_shape(tuple(first.shape))}"
-            raise DataError(f"{_place(part, index)}: {sides}; resize the images in the data set")
-        images[index] = pixels
+    with waiting(f"reading the {part} images given", count) as wait:
+        for index in range(count):
+            pixels, labels[index] = _item(dataset, part, index)
+            if pixels.shape != first.shape:
+                sides = f"is {spell_shape(pixels.shape)}, the first {spell_shape(first.shape)}"
+                raise DataError(f"{_place(part, index)}: {sides}; resize the images in the data set")
+            images[index] = pixels
+            wait.advance()
     return ResidentImages(images, labels)
 
 
