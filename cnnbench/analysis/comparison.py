@@ -1,7 +1,5 @@
 """Groups of runs against a baseline, as one document."""
 
-import csv
-import io
 import math
 import statistics as plain
 from collections.abc import Sequence
@@ -16,6 +14,7 @@ from cnnbench.analysis.pareto import dominated
 from cnnbench.analysis.same_data import refuse_different_data
 from cnnbench.analysis.statistics import mean_interval, median_with_misses
 from cnnbench.analysis.verdicts import Comparison, choose_baseline, compare_with
+from cnnbench.spreadsheet import to_csv
 
 
 def compare_folders(
@@ -58,6 +57,7 @@ def describe_group(group: Group, metric: str) -> dict[str, Any]:
     return {
         "group_hash": group.id,
         "label": group.label,
+        "technique": group.technique,
         "n": len(values),
         "seeds": list(group.seeds),
         "mean": finite(group.mean(metric)),
@@ -136,23 +136,17 @@ def describe_comparison(comparison: Comparison) -> dict[str, Any]:
     }
 
 
-def to_csv(document: dict[str, Any]) -> str:
-    """A row for each group, with its comparison; text that a spreadsheet would run as a formula begins with a '."""
+def comparison_csv(document: dict[str, Any]) -> bytes:
+    """A row for each group, with its comparison."""
     compared = {comparison["candidate"]: comparison for comparison in document["comparisons"]}
     of_group = ("group_hash", "label", "n", "mean", "sd", "best", *COSTS)
     of_comparison = ("n_pairs", "mean_difference", "ci95", "p_value", "p_holm", "effect_size", "verdict")
-    out = io.StringIO()
-    writer = csv.writer(out)
-    writer.writerow(["metric", *of_group, "role", *of_comparison[:2], "ci95_low", "ci95_high", *of_comparison[3:]])
+    columns = ["metric", *of_group, "role", *of_comparison[:2], "ci95_low", "ci95_high", *of_comparison[3:]]
+    rows = []
     for group in document["groups"]:
         comparison = compared.get(group["group_hash"], {})
         low, high = comparison.get("ci95") or (None, None)
         values = [document["metric"], *(group[key] for key in of_group), "candidate" if comparison else "baseline"]
         values += [comparison.get("n_pairs"), comparison.get("mean_difference"), low, high]
-        writer.writerow(map(harmless, [*values, *(comparison.get(key) for key in of_comparison[3:])]))
-    return out.getvalue()
-
-
-def harmless(value: Any) -> Any:
-    """A cell that no spreadsheet takes for a formula."""
-    return f"'{value}" if isinstance(value, str) and value[:1] in tuple("=+-@\t\r") else value
+        rows.append([*values, *(comparison.get(key) for key in of_comparison[3:])])
+    return to_csv(columns, rows)

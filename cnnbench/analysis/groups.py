@@ -14,6 +14,7 @@ from cnnbench.analysis.metrics import metric_of, number_of
 from cnnbench.errors import DataError
 from cnnbench.runs.format import ENVIRONMENT, METRICS, SUMMARY
 from cnnbench.runs.read import read_config, read_summary, with_added_epochs
+from cnnbench.runs.variant_names import variant_names
 
 PARTS = ("train", "val", "test")
 
@@ -40,12 +41,14 @@ class Group:
 
     `id` is their group_hash, with a number where runs of one config were made on different images. `label` names what
     differs from the other groups. `config` is that of the runs, without the seed; None where it cannot be read.
+    `technique` is what the ablation in whose folder the runs lie calls it, where no other group is called so.
     """
 
     id: str
     label: str
     runs: tuple[Run, ...]
     config: dict[str, Any] | None
+    technique: str | None = None
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -99,9 +102,9 @@ def collect(folders: Iterable[Path], metric: str) -> Collection:
     skipped = [folder for folder in found if isinstance(folder, Skipped)]
     kept = {name: latest_of_each_seed(members, skipped) for name, members in repeated(runs).items()}
     configs = {name: config_of(members) for name, members in kept.items()}
-    labels = label_configs(configs)
+    labels, techniques = label_configs(configs), technique_names(kept)
     groups = tuple(
-        Group(name, labels[name] + image_label(name, members[0]), members, configs[name])
+        Group(name, labels[name] + image_label(name, members[0]), members, configs[name], techniques.get(name))
         for name, members in kept.items()
     )
     if not groups:
@@ -112,6 +115,20 @@ def collect(folders: Iterable[Path], metric: str) -> Collection:
         )
         raise DataError(f"{where}: no run to compare, {why}; {cure}")
     return Collection(groups, tuple(skipped))
+
+
+def technique_names(runs: Mapping[str, Sequence[Run]]) -> dict[str, str]:
+    """By a group's id, its name in the ablation in whose folder its runs lie; none that two groups would share."""
+    plans = {
+        folder: variant_names(folder) for folder in {run.path.parent for members in runs.values() for run in members}
+    }
+    found: dict[str, str] = {}
+    for group_id, members in runs.items():
+        for run in members:
+            if name := plans[run.path.parent].get(run.summary["group_hash"]):
+                found.setdefault(group_id, name)
+    counts = Counter(found.values())
+    return {group_id: name for group_id, name in found.items() if counts[name] == 1}
 
 
 def repeated(runs: Iterable[Run]) -> dict[str, list[Run]]:

@@ -22,6 +22,7 @@ class Metric:
 
     Attributes:
         key: its name there.
+        name: what it is called in reports.
         higher_is_better: whether more of it is what one wants.
         is_fraction: shown as a percentage, and a difference of it in points.
         unit: of any other number.
@@ -30,15 +31,11 @@ class Metric:
     """
 
     key: str
+    name: str
     higher_is_better: bool
     is_fraction: bool = False
     unit: str = ""
     missing_is_infinite: bool = False
-
-    @property
-    def name(self) -> str:
-        """In words."""
-        return self.key.replace("_", " ")
 
     @property
     def sign(self) -> int:
@@ -111,23 +108,23 @@ class Metric:
 METRICS = {
     metric.key: metric
     for metric in (
-        Metric("test_accuracy", True, is_fraction=True),
-        Metric("test_top5_accuracy", True, is_fraction=True),
-        Metric("test_loss", False),
-        Metric("best_val_accuracy", True, is_fraction=True),
-        Metric("objective", True, is_fraction=True),
-        Metric("train_accuracy", True, is_fraction=True),
-        Metric("train_val_gap", False, is_fraction=True),
-        Metric("time_to_target", False, unit="s", missing_is_infinite=True),
-        Metric("train_seconds", False, unit="s"),
-        Metric("total_seconds", False, unit="s"),
-        Metric("images_per_second", True, unit="images/s"),
-        Metric("latency_ms", False, unit="ms"),
-        Metric("parameters", False),
-        Metric("nonzero_parameters", False),
-        Metric("macs", False),
-        Metric("model_bytes", False, unit="bytes"),
-        Metric("peak_memory_bytes", False, unit="bytes"),
+        Metric("test_accuracy", "test accuracy", True, is_fraction=True),
+        Metric("test_top5_accuracy", "top-5 test accuracy", True, is_fraction=True),
+        Metric("test_loss", "test loss", False),
+        Metric("best_val_accuracy", "best validation accuracy", True, is_fraction=True),
+        Metric("objective", "objective", True, is_fraction=True),
+        Metric("train_accuracy", "training accuracy", True, is_fraction=True),
+        Metric("train_val_gap", "gap between training and validation accuracy", False, is_fraction=True),
+        Metric("time_to_target", "training time to the target", False, unit="s", missing_is_infinite=True),
+        Metric("train_seconds", "training time", False, unit="s"),
+        Metric("total_seconds", "total time", False, unit="s"),
+        Metric("images_per_second", "training throughput", True, unit="images/s"),
+        Metric("latency_ms", "latency of one image", False, unit="ms"),
+        Metric("parameters", "parameters", False),
+        Metric("nonzero_parameters", "parameters that are not zero", False),
+        Metric("macs", "multiply-adds per image", False),
+        Metric("model_bytes", "model size", False, unit="bytes"),
+        Metric("peak_memory_bytes", "peak memory", False, unit="bytes"),
     )
 }
 

@@ -68,14 +68,14 @@ def paired_by_seed(baseline: Group, other: Group, metric: str) -> list[float]:
 
 
 def choose_baseline(groups: Sequence[Group], wanted: str | None) -> Group:
-    """The group that `wanted` names by its label or by the beginning of its hash; else the one started first.
+    """The group of this label, technique or beginning of a hash; without one the group started first.
 
     Raises:
         ConfigError: there is no such group, or more than one.
     """
     if wanted is None:
         return groups[0]
-    found = [g for g in groups if g.label == wanted] or [g for g in groups if g.id.startswith(wanted)]
+    found = [g for g in groups if wanted in (g.label, g.technique)] or [g for g in groups if g.id.startswith(wanted)]
     found = found or [g for g in groups if wanted in g.label.split()]
     if len(found) == 1:
         return found[0]

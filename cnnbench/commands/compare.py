@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cnnbench.analysis.compared_predictions import compare_predictions
-from cnnbench.analysis.comparison import compare_folders, comparison_document, to_csv
+from cnnbench.analysis.comparison import compare_folders, comparison_csv, comparison_document
 from cnnbench.analysis.metrics import margin_in
 from cnnbench.commands.arguments import comparison_parser, output_file
 from cnnbench.commands.comparison_screen import show
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str]) -> None:
         if options.predictions:
             document["predictions"] = compare_predictions(baseline, collection.groups)
     if options.csv:
-        write_atomically(options.csv, to_csv(document).encode())
+        write_atomically(options.csv, comparison_csv(document))
     if options.json:
         say_json(document)
     else:

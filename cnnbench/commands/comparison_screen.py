@@ -62,9 +62,9 @@ def show_verdicts(document: Document, names: Sequence[str]) -> None:
 
 
 def short_names(document: Document) -> list[str]:
-    """The groups' labels; of a candidate only what differs from the baseline."""
+    """What an ablation calls the groups, else their labels; of a candidate only what differs from the baseline."""
     compared = {comparison["candidate"]: comparison["label"] for comparison in document["comparisons"]}
-    return [compared.get(group["group_hash"], group["label"]) for group in document["groups"]]
+    return [group["technique"] or compared.get(group["group_hash"], group["label"]) for group in document["groups"]]
 
 
 def in_unit(what: str, unit: str) -> str:

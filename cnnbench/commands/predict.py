@@ -31,7 +31,7 @@ def main(arguments: Sequence[str]) -> None:
     output_file("--csv", options.csv)
     with loading_torch():
         from cnnbench.trained.load import load_trained
-        from cnnbench.trained.predict import images_of, predict_images, to_csv
+        from cnnbench.trained.predict import images_of, predict_images, predictions_csv
 
     paths, ignored = images_of(options.images)
     trained = load_trained(options.run)
@@ -41,7 +41,7 @@ def main(arguments: Sequence[str]) -> None:
             predictions.append(prediction)
             wait.advance(1)
     if options.csv:
-        write_atomically(options.csv, to_csv(predictions, trained.class_names).encode("utf-8", "backslashreplace"))
+        write_atomically(options.csv, predictions_csv(predictions, trained.class_names))
     if options.json:
         say_json(predictions)
     elif options.csv:

@@ -1,7 +1,5 @@
 """Class probabilities of image files, by a run's model."""
 
-import csv
-import io
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +11,7 @@ from cnnbench.data.decode import decode_image
 from cnnbench.data.listing import images_below
 from cnnbench.data.source import Ignored
 from cnnbench.errors import DataError
+from cnnbench.spreadsheet import to_csv
 
 if TYPE_CHECKING:
     from cnnbench.trained.load import TrainedModel
@@ -67,14 +66,11 @@ def images_of(paths: Sequence[Path]) -> tuple[list[Path], list[Ignored]]:
     return images, ignored
 
 
-def to_csv(predictions: Sequence[Mapping[str, Any]], class_names: Sequence[str]) -> str:
+def predictions_csv(predictions: Sequence[Mapping[str, Any]], class_names: Sequence[str]) -> bytes:
     """A row for each image: its path, its class with its probability, those of all classes, what is wrong with it."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["image", "class", "probability", *class_names, "error"])
+    rows = []
     for prediction in predictions:
-        shares = prediction.get("probabilities", {})
-        name = prediction.get("class", "")
-        row = [name, shares.get(name, ""), *(shares.get(each, "") for each in class_names)]
-        writer.writerow([prediction["image"], *row, prediction.get("error", "")])
-    return text.getvalue()
+        shares, name = prediction.get("probabilities", {}), prediction.get("class")
+        answers = [name, shares.get(name), *(shares.get(each) for each in class_names)]
+        rows.append([prediction["image"], *answers, prediction.get("error")])
+    return to_csv(["image", "class", "probability", *class_names, "error"], rows)

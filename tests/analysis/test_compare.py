@@ -12,6 +12,7 @@ from run_folders import CONFIG, make_run, save_predictions
 from cnnbench.cli import run
 from cnnbench.commands.interval_bars import draw_intervals
 from cnnbench.disk import read_regular
+from cnnbench.runs.read import read_summary
 
 
 def lr(value):
@@ -244,3 +245,19 @@ def test_the_best_loss_is_the_smallest(tmp_path, cnnbench):
         make_run(tmp_path / f"{seed}", seed=seed, test_loss=1.0 + seed)
     (group,) = json.loads(cnnbench("compare", tmp_path, "--metric", "test_loss", "--json")[1])["groups"]
     assert group["best"] == 1.0
+
+
+def test_groups_of_an_ablation_are_called_by_their_techniques(tmp_path, capsys):
+    make_run(tmp_path / "a", config={"select": "best"})
+    make_run(tmp_path / "b", config={"select": "last"})
+    variants = {
+        name: {"group_hash": read_summary(tmp_path / folder)["group_hash"]}
+        for name, folder in {"base line": "a", "the last weights": "b"}.items()
+    }
+    (tmp_path / "ablation.json").write_text(json.dumps({"variants": variants}))
+    assert run(["compare", str(tmp_path)]) == 0
+    assert "the last weights" in capsys.readouterr().out
+    assert run(["compare", str(tmp_path), "--baseline", "the last weights", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert [group["technique"] for group in document["groups"]] == ["base line", "the last weights"]
+    assert document["comparisons"][0]["baseline"] == variants["the last weights"]["group_hash"]

@@ -382,7 +382,7 @@ def test_a_single_group_has_its_numbers_and_no_table_of_verdicts(tmp_path):
     make_group(tmp_path / "runs", "base", 0.9, seeds=[0])
     text = Page(report(tmp_path / "runs")).text
     assert "What was reached test accuracy, % 90.00" in text
-    assert "macs 449,536" in text
+    assert "multiply-adds per image 449,536" in text
     assert not [word for word in ("Verdicts", "Holm", "Differences", "Front", "share") if word in text]
 
 

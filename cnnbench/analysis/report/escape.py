@@ -22,10 +22,14 @@ MARKDOWN = {char: f"\\{char}" for char in "\\`*_[]{}|~#$!"} | {
 }  # fmt: skip
 
 
+def with_minus(text: str) -> str:
+    """`text` with minus signs before its negative numbers, where it had hyphens."""
+    return re.sub(r"(?<![\w.=/-])-(?=\d)", "−", text)
+
+
 def tex(text: str) -> str:
     """`text` as LaTeX prints it, with any engine; characters beyond Latin-1 that have no command as `U+4E2D`."""
-    with_minus = re.sub(r"(?<![\w.-])-(?=\d)", "−", visible(text, keep="\n"))
-    return "".join(TEX.get(char) or _latin(char) for char in with_minus)
+    return "".join(TEX.get(char) or _latin(char) for char in with_minus(visible(text, keep="\n")))
 
 
 def _latin(char: str) -> str:

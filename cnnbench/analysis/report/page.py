@@ -13,7 +13,7 @@ from cnnbench.analysis import plots
 from cnnbench.analysis.groups import Collection, Group, Skipped
 from cnnbench.analysis.machines import mixed_policies
 from cnnbench.analysis.metrics import metric_of
-from cnnbench.analysis.report.escape import Ready, markdown, tex
+from cnnbench.analysis.report.escape import Ready, markdown, tex, with_minus
 from cnnbench.analysis.report.provenance import differing_settings, provenance, shared_settings
 from cnnbench.analysis.report.sections import ThumbnailsOf, costs, gaps, learning, predictions, run_rows
 from cnnbench.analysis.report.terms import name_groups, relative
@@ -81,7 +81,9 @@ def render(document: dict[str, Any], form: Format = "html") -> str:
     from markupsafe import Markup
 
     def spell_out(value: Any) -> Any:
-        return visible(value, keep="\n") if isinstance(value, str) and not isinstance(value, Markup) else value
+        if not isinstance(value, str) or isinstance(value, Markup):
+            return value
+        return with_minus(visible(value, keep="\n"))
 
     def harmless(value: Any) -> str:
         return value if isinstance(value, Ready) else ESCAPES[form](str(value))

@@ -1,7 +1,5 @@
 """The folder that a check leaves: findings.csv, findings.json, a contact sheet for each class, and a page of all."""
 
-import csv
-import io
 import json
 import os
 from collections.abc import Callable, Mapping
@@ -14,10 +12,10 @@ from cnnbench.data.check.examine import Examined
 from cnnbench.data.check.findings import KINDS, Finding
 from cnnbench.data.check.sheets import data_uri, draw_sheet, draw_sheets, save_png, sheet_name
 from cnnbench.disk import make_folder, write_atomically
+from cnnbench.spreadsheet import to_csv
 
 CSV, JSON, PAGE, SHEETS = "findings.csv", "findings.json", "index.html", "sheets"
 COLUMNS = ("severity", "kind", "part", "class", "path", "other", "detail")
-FORMULA = ("=", "+", "-", "@")
 ON_PAGE = 24  # findings of a kind, with their images
 SHEETS_ON_PAGE = 100
 
@@ -30,7 +28,7 @@ def write_check(folder: Path, examined: Examined, document: Mapping[str, Any], p
     """
     make_folder(folder / SHEETS)
     write_atomically(folder / JSON, (json.dumps(document, indent=2) + "\n").encode())
-    write_atomically(folder / CSV, findings_csv(examined).encode("utf-8", "backslashreplace"))
+    write_atomically(folder / CSV, findings_csv(examined))
     sheets = []
     for number, (name, sheet) in enumerate(draw_sheets(examined)):
         file = sheet_name(number, name)
@@ -44,15 +42,10 @@ def write_check(folder: Path, examined: Examined, document: Mapping[str, Any], p
     )
 
 
-def findings_csv(examined: Examined) -> str:
-    """A line for each finding. A cell that a spreadsheet would take for a formula gets an apostrophe before it."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for each in examined.findings:
-        cells = (each.severity, each.kind, each.part, each.label, each.path, each.other, each.detail)
-        writer.writerow([f"'{cell}" if cell.startswith(FORMULA) else cell for cell in map(visible, cells)])
-    return text.getvalue()
+def findings_csv(examined: Examined) -> bytes:
+    """A row for each finding."""
+    found = examined.findings
+    return to_csv(COLUMNS, [(f.severity, f.kind, f.part, f.label, f.path, f.other, f.detail) for f in found])
 
 
 def page_document(examined: Examined, document: Mapping[str, Any], sheets: list[dict[str, Any]]) -> dict[str, Any]:

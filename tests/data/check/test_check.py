@@ -248,7 +248,7 @@ def test_the_list_has_a_line_for_each_finding_and_no_formula(check, photos, tmp_
     class Found:
         findings = (Finding("ignored", "=cmd()", detail="-1"),)
 
-    assert findings_csv(Found).splitlines()[1] == "note,ignored,,,'=cmd(),,'-1"
+    assert findings_csv(Found).splitlines()[1] == b"note,ignored,,,'=cmd(),,'-1"
 
 
 @pytest.mark.parametrize(
