@@ -11,12 +11,18 @@ needs_linux = pytest.mark.skipif(not STAT.exists(), reason="no /proc/stat")
 
 
 @needs_linux
-def test_our_own_work_is_not_load(monkeypatch):
+def test_our_own_work_is_not_load(monkeypatch, tmp_path):
+    core, second = min(os.sched_getaffinity(0)), os.sysconf("SC_CLK_TCK")
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {core})
+    counted = tmp_path / "stat"
+    monkeypatch.setattr("cnnbench.machine.STAT", counted)
+    own = os.times().user
+    counted.write_text(f"cpu{core} {round(own * second)} 0 0 0 0 0 0 0 0 0\n")
     meter = LoadMeter()
-    end = time.monotonic() + 0.5
-    while time.monotonic() < end:
+    while os.times().user < own + 0.5:  # half a second of work
         pass
-    assert meter.load().busy_cores <= len(os.sched_getaffinity(0)) - 0.5  # one core was ours
+    counted.write_text(f"cpu{core} {round(os.times().user * second)} 0 0 0 0 0 0 0 0 0\n")  # all of it ours
+    assert meter.load().busy_cores < 0.1
 
 
 @needs_linux

@@ -98,7 +98,7 @@ def override_of(verb: str, given: Sequence[str], word: str, config_dir: str | No
         text for text in candidates(word, overrides, config_dir) if verb == "ablate" or not text.startswith("ablation")
     ]
     found += [f"{name}=" for name in own if name.startswith(word) and f"{name}=" not in found]
-    prefix = {"data": "data.", "evaluate": "data"}.get(verb, "")
+    prefix = {"data": "data.", "evaluate": "data", "resume": "epochs"}.get(verb, "")
     return [text for text in found if text.startswith(prefix)]
 
 

@@ -53,7 +53,7 @@ ROOT = Path(__file__).parents[2]
         ("cnnbench compare A B --j", {"--json"}),
         ("cnnbench compare A --csv ", {":files"}),
         ("cnnbench compare A --margin ", set()),
-        ("cnnbench resume RUN ", set()),
+        ("cnnbench resume RUN ", {"epochs="}),
         ("cnnbench list mo", {"model"}),
         ("cnnbench data fash", {"fashion_mnist"}),
         ("cnnbench data fashion_mnist data.ro", {"data.root="}),
