@@ -73,7 +73,7 @@ def resume(
     """
     folder = Path(folder)
     summary = read_summary(folder)
-    if epochs is None and summary["status"] == "finished":
+    if epochs is None and summary.get("status") == "finished":
         return Summary(folder, summary)
     config = load_config(folder) if epochs is None else lengthened(folder, epochs)
     parts: dict[str, Any] = {"model": model, "dataset": dataset, "callbacks": callbacks}

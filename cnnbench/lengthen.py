@@ -30,9 +30,9 @@ def lengthened(path: Path, epochs: int) -> RunConfig:
     if not accepts(PositiveInt, epochs):
         raise ConfigError(f"epochs={epochs}: should be {in_words(PositiveInt)}")
     config, summary = load_config(path), read_summary(path)
-    if summary["status"] != "finished":
+    if summary.get("status") != "finished":
         raise ConfigError(f"epochs={epochs}: the run is not finished; first `cnnbench resume {quote(str(path))}`")
-    done = summary["epochs"]
+    done = summary.get("epochs")
     if done != config.epochs:
         raise ConfigError(f"epochs={epochs}: the run ended by itself after {done} of {config.epochs}; train anew")
     if epochs <= done:

@@ -19,7 +19,7 @@ def main(arguments: Sequence[str]) -> None:
     )
     options = parser.parse_args(arguments)
     epochs = added_epochs(options.overrides)
-    if epochs is None and read_summary(options.run)["status"] == "finished":
+    if epochs is None and read_summary(options.run).get("status") == "finished":
         say("this run is finished; epochs=N would lengthen it")
         say_exactly(f"run: {options.run}")
         return

@@ -15,7 +15,8 @@ SUMMARY, METRICS, CONFIG, ENVIRONMENT = "summary.json", "metrics.jsonl", "config
 PREDICTIONS, LOG, CRASH_LOG, LOCK, CHECKPOINTS = "predictions.npz", "train.log", "crash.log", ".lock", "checkpoints"
 MANIFEST = "manifest.json"  # in the folder of the checkpoints
 
-HASHED = (METRICS, PREDICTIONS, ENVIRONMENT)  # what no longer changes once a run is finished
+ENDING = ("status", "error", "exit_code")  # of a summary: what a process that is killed cannot note
+HASHED = (CONFIG, METRICS, PREDICTIONS, ENVIRONMENT)  # what no longer changes once a run is finished
 
 
 def to_json(document: Any) -> str:
@@ -36,7 +37,7 @@ def _finite(value: Any) -> Any:
 def summary_sha256(summary: Mapping[str, Any]) -> str:
     """SHA-256 of a summary but for `files`, where this hash stands itself, and for how the run ended, which a process
     that is killed cannot note."""
-    rest = {key: value for key, value in summary.items() if key not in ("files", "status", "error", "exit_code")}
+    rest = {key: value for key, value in summary.items() if key not in ("files", *ENDING)}
     return hashlib.sha256(json.dumps(_finite(rest), sort_keys=True).encode()).hexdigest()
 
 

@@ -10,7 +10,7 @@ from cnnbench.errors import CnnbenchError
 from cnnbench.runs.alike import is_dense
 from cnnbench.runs.checkpoint import manifest_content, read_manifest, unpacked, whole_content
 from cnnbench.runs.folder import file_sha256
-from cnnbench.runs.format import CHECKPOINTS, MANIFEST, METRICS, PREDICTIONS, SUMMARY, summary_sha256
+from cnnbench.runs.format import CHECKPOINTS, ENDING, MANIFEST, METRICS, PREDICTIONS, SUMMARY, summary_sha256
 from cnnbench.runs.identity import weights_sha256
 from cnnbench.runs.predictions import load_predictions
 from cnnbench.runs.read import load_config, metrics_sha256, read_metrics, read_summary
@@ -27,7 +27,7 @@ def verify_run(run: Path) -> dict[str, Any]:
         return {"run": str(run), "status": None, "differences": list(error.findings)}
     parts = (changed_summary, changed_config, changed_files, changed_checkpoints, wrong_numbers)
     found = [line for part in parts for line in _findings(part, run, summary)]
-    return {"run": str(run), "status": summary["status"], "differences": list(dict.fromkeys(found))}
+    return {"run": str(run), "status": summary.get("status"), "differences": list(dict.fromkeys(found))}
 
 
 def _findings(part: Part, run: Path, summary: Mapping[str, Any]) -> list[str]:
@@ -41,6 +41,9 @@ def changed_summary(run: Path, summary: Mapping[str, Any]) -> Differences:
     """The summary against its own hash."""
     if hashes(summary).get(SUMMARY) != summary_sha256(summary):
         yield f"{run / SUMMARY}: was changed after it was written (its SHA-256 is not the one noted)"
+    for key in ENDING:  # which the hash leaves out
+        if key not in summary:
+            yield f"{run / SUMMARY}: lacks {key}"
 
 
 def hashes(summary: Mapping[str, Any]) -> dict[str, Any]:
@@ -66,7 +69,7 @@ def changed_checkpoints(run: Path, summary: Mapping[str, Any]) -> Differences:
     """The checkpoints against manifest.json, metrics.jsonl against the newest, and the last weights."""
     folder = run / CHECKPOINTS
     entries = read_manifest(folder)
-    if not entries and summary["status"] == "finished":
+    if not entries and summary.get("status") == "finished":
         yield f"{folder}: holds no checkpoint"
     if (folder / MANIFEST).exists() and read_regular(folder / MANIFEST) != manifest_content(entries):
         yield f"{folder / MANIFEST}: is not as it was written"
@@ -88,7 +91,7 @@ def _newest_checkpoint(run: Path, summary: Mapping[str, Any], state: dict[str, A
     length, sha256 = (seen.get("bytes"), seen.get("sha256")) if isinstance(seen, dict) else (None, None)
     if type(length) is not int or sha256 is None or metrics_sha256(run, length) != sha256:
         yield f"{run / METRICS}: does not hold what the newest checkpoint has seen of it"
-    if summary["status"] == "finished" and _weights_sha256(model) != summary["weights_sha256"]:
+    if summary.get("status") == "finished" and _weights_sha256(model) != summary.get("weights_sha256"):
         yield f"{run / SUMMARY}: weights_sha256 is not that of the last checkpoint"
 
 
@@ -99,19 +102,19 @@ def _weights_sha256(model: Any) -> str | None:
 
 def wrong_numbers(run: Path, summary: Mapping[str, Any]) -> Differences:
     """The numbers of a finished run against metrics.jsonl and predictions.npz."""
-    if summary["status"] != "finished":
+    if summary.get("status") != "finished":
         return
     lines = read_metrics(run)
     expected = {
         "epochs": len(lines),
         "steps": lines[-1].get("step") if lines else 0,
-        "best_val_accuracy": _of_epoch(lines, summary["best_epoch"]).get("val_accuracy"),
+        "best_val_accuracy": _of_epoch(lines, summary.get("best_epoch")).get("val_accuracy"),
         "train_seconds": math.fsum(line.get("seconds", math.nan) for line in lines),
     }
     predictions = load_predictions(run)
     if predictions is not None:
         expected["test_accuracy"] = float((predictions.predicted == predictions.labels).mean())
-    elif summary["test_accuracy"] is not None:
+    elif summary.get("test_accuracy") is not None:
         yield f"{run / PREDICTIONS}: cannot be read"
     for key, value in expected.items():
         if not _agree(summary.get(key), value):

@@ -3,7 +3,9 @@ import shutil
 
 import numpy as np
 import pytest
-from tiny import set_summary
+from tiny import set_summary, summary
+
+from cnnbench.runs.format import SUMMARY_KEYS
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +41,17 @@ def replace(path, old, new):
     path.write_text(text.replace(old, new, 1))
 
 
+@pytest.mark.parametrize("key", SUMMARY_KEYS)
+def test_a_summary_without_one_of_its_keys_is_named_by_every_verb(run, cnnbench, key):
+    document = summary(run)
+    del document[key]
+    (run / "summary.json").write_text(json.dumps(document))
+    for arguments in (["verify", run], ["resume", run, "epochs=9"], ["resume", run], ["compare", run]):
+        exit_code, _, err = cnnbench(*arguments)
+        assert exit_code in (0, 2, 65), (arguments, err)
+        assert exit_code == 65 or arguments[0] != "verify"
+
+
 def test_a_run_as_it_was_written_is_verified_also_after_it_was_evaluated(run, cnnbench):
     assert cnnbench("evaluate", run)[0] == 0
     exit_code, out, err = cnnbench("verify", run)
@@ -53,6 +66,7 @@ DAMAGES = {
     "manifest gone": (lambda run: (run / "checkpoints" / "manifest.json").unlink(), "manifest.json: is missing"),
     "checkpoints gone": (lambda run: shutil.rmtree(run / "checkpoints"), "checkpoints: holds no checkpoint"),
     "config": (lambda run: replace(run / "config.yaml", "epochs: 3", "epochs: 4"), "config.yaml: was changed"),
+    "config of nothing computed": (lambda run: replace(run / "config.yaml", "keep: 2", "keep: 3"), "config.yaml: was"),
     "metrics": (lambda run: replace(run / "metrics.jsonl", '"epoch": 1', '"epoch": 9'), "metrics.jsonl: was changed"),
     "metrics gone": (lambda run: (run / "metrics.jsonl").unlink(), "metrics.jsonl: "),
     "predictions": (lambda run: flip(run / "predictions.npz"), "predictions.npz: was changed"),
