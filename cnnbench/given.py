@@ -83,4 +83,6 @@ def refuse_other_parts(config: RunConfig, recorded: RunConfig, callbacks: Sequen
 def _said(group: str, node: dict[str, Any]) -> str:
     if group == "regularization":
         return ", ".join(node.get(FROM_PYTHON, {}).get("classes", [])) or "none"
-    return f"{node['class']} of other content" if node["name"] == FROM_PYTHON else f"{group}={node['name']}"
+    if node["name"] != FROM_PYTHON:
+        return f"{group}={node['name']}"
+    return f"{node['class']} ({node['architecture' if group == 'model' else 'content']})"
