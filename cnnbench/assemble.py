@@ -25,6 +25,7 @@ from cnnbench.techniques.optimizers import OPTIMIZERS
 from cnnbench.techniques.pruning import PRUNING
 from cnnbench.techniques.regularizers import REGULARIZERS
 from cnnbench.techniques.schedules import SCHEDULES
+from cnnbench.trackers.trackers import refuse_missing_packages
 
 FIRST_IMAGES = 5000  # of 32x32, or fewer and larger ones, that a model may take its initial weights from
 AVERAGES = ("swa", "ema")  # average what pruning has left, so they come after it
@@ -68,10 +69,12 @@ def rehearse(config: RunConfig, source: Source, model: nn.Module | None) -> tupl
     """The model, `model` itself where it is given, and its size; every other part is built on a copy, and thrown away.
 
     Raises:
+        UnavailableError: a package that a tracker imports is not installed.
         ConfigError: with one line for everything that does not fit together: a kernel larger than its map,
             a warm-up longer than the training, ...
         DataError: there are no images to train on.
     """
+    refuse_missing_packages(config.logging)
     if not source.has_train:
         raise DataError(f"{source.origin}: has no training images; add a train folder, or lower data.test_fraction")
     if model is None:

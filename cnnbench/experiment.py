@@ -50,6 +50,9 @@ from cnnbench.seeds import generator
 from cnnbench.speed.advisor import advice_line, advise
 from cnnbench.speed.latency import measure_latency
 from cnnbench.techniques.callback import Callback
+from cnnbench.trackers.trackers import Trackers
+
+SHOWN_IMAGES = 16  # of the training images, to the trackers
 
 
 def run_experiment(
@@ -85,7 +88,12 @@ def run_experiment(
         refuse_other_parts(config, recorded, callbacks)
     with out_of_memory_named(config.batch_size):
         model, description = rehearse(config, source, model)
-    with RunFolder(path, resume=resume) as run, copied_to(run.log), out_of_memory_named(config.batch_size):
+    with (
+        RunFolder(path, resume=resume) as run,
+        copied_to(run.log),
+        out_of_memory_named(config.batch_size),
+        Trackers(config.logging, run) as trackers,
+    ):
         if not resume:
             run.start(config.as_dict(), environment(device), **facts(config, source, description))
         require_room(path, bytes_needed(model, source.num_classes, config.checkpoint["keep"]))
@@ -105,7 +113,14 @@ def run_experiment(
         training = make_training(config, model, batches, splits.num_classes, device, callbacks)
         validation = evaluation_batches(splits.val, config, batches.normalize, device)
         recorder = Recorder(
-            run, training, batches, splits, epochs=config.epochs, checkpoint=config.checkpoint, started=started
+            run,
+            training,
+            batches,
+            splits,
+            epochs=config.epochs,
+            checkpoint=config.checkpoint,
+            trackers=trackers,
+            started=started,
         )
         if resume:
             is_longer = run.summary["status"] == "finished" and config.epochs > run.summary["epochs"]
@@ -114,6 +129,9 @@ def run_experiment(
             recorder.resume()
             if is_longer:
                 say(schedule_line(config, training, read_metrics(path)[-1]["lr"]))
+        if config.logging:
+            images = batches.sample(SHOWN_IMAGES).permute(0, 2, 3, 1).cpu().numpy()
+            trackers.start(config.as_dict(), images, read_metrics(path))
         say(star_line(config.select, validates=len(splits.val) > 0))
         with recorder:
             fit(

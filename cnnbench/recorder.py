@@ -20,6 +20,7 @@ from cnnbench.runs.format import METRICS
 from cnnbench.runs.read import metrics_sha256, read_metrics
 from cnnbench.runs.signals import StopSignals
 from cnnbench.saving import Saver
+from cnnbench.trackers.trackers import Trackers
 from cnnbench.training_state import evaluation_weights, refuse_position, restore_rng, restore_training, training_state
 
 SECONDS_BETWEEN_LOOKS = 1.0  # how often the loop waits for the device to show the loss
@@ -40,9 +41,11 @@ class Recorder:
         *,
         epochs: int,
         checkpoint: Mapping[str, Any],
+        trackers: Trackers,
         started: float,
     ) -> None:
         self.run = run
+        self.trackers = trackers
         self.training = training
         self.batches = batches
         self.data_facts = {
@@ -101,6 +104,7 @@ class Recorder:
     def after_epoch(self, training: Training, metrics: Metrics, is_best: bool) -> None:
         """Appends the epoch to metrics.jsonl, then saves a checkpoint that has seen it, unless it is too early."""
         self.run.append_metrics(metrics)
+        self.trackers.log_epoch(metrics)
         parts = epoch_parts(metrics, self.epochs)
         must = training.epoch == self.epochs or training.stopped or self.signals.received is not None
         saved = must or self.saver.is_due(within_epoch=False)

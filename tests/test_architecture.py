@@ -34,7 +34,7 @@ FLOORS = [
     "given assemble recorder training_state optimizer_state saving results loop inference screen",
     "analysis",
     "data models",
-    "techniques",
+    "techniques trackers",
     "device",
     "runs",
     "config",
@@ -180,6 +180,9 @@ def module_level(tree):
             waiting += ast.iter_child_nodes(node)
 
 
+SLOW_PACKAGES = ("torchvision", "sklearn", "scipy", "matplotlib", "pandas", "tensorboard", "mlflow", "wandb")
+
+
 def test_slow_packages_are_imported_only_inside_functions():
     found = {
         (module, name)
@@ -187,7 +190,7 @@ def test_slow_packages_are_imported_only_inside_functions():
         for node in module_level(tree)
         if isinstance(node, ast.Import | ast.ImportFrom)
         for name in imports(node)
-        if name.split(".")[0] in ("torchvision", "sklearn", "scipy", "matplotlib", "pandas")
+        if name.split(".")[0] in SLOW_PACKAGES or name == "torch.utils.tensorboard"
     }
     assert found == set()
 
@@ -282,7 +285,7 @@ WITHOUT_TORCH = {
 
 @pytest.mark.parametrize("code", WITHOUT_TORCH.values(), ids=WITHOUT_TORCH)
 def test_what_needs_no_torch_does_not_wait_for_it(code, tmp_path):
-    heavy = "[m for m in ('torch', 'torchvision', 'sklearn', 'scipy', 'matplotlib', 'pandas') if m in sys.modules]"
+    heavy = f"[m for m in {('torch', *SLOW_PACKAGES)} if m in sys.modules]"
     script = f"""
 import sys
 from cnnbench.cli import VERBS, run

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cnnbench.config.tables import LIST_GROUPS
+from cnnbench.runs.identity import COMPUTES_NOTHING
 
 Settings = dict[str, tuple[str, Any]]  # by key: where it applies (the choice its part of the config has), and its value
 ABSENT = "(absent)"
@@ -43,9 +44,14 @@ def whole_label(config: Mapping[str, Any]) -> str:
 
 
 def settings_of(config: Mapping[str, Any]) -> Settings:
-    """The config flattened: `optimizer` (its name), `optimizer.lr`, `regularization` (a list of names), ..."""
+    """The config flattened: `optimizer` (its name), `optimizer.lr`, `regularization` (a list of names), ...
+
+    Without what no result depends on.
+    """
     settings: Settings = {}
     for key, value in config.items():
+        if key in COMPUTES_NOTHING:
+            continue
         if not isinstance(value, Mapping):
             settings[key] = ("", value)
         elif key in LIST_GROUPS:

@@ -186,7 +186,7 @@ def _wrong_use(override: Override, groups: Mapping[str, list[str]]) -> list[str]
     if group == "ablation":
         return [f"{override.input_line}: a run has no such group; it is for `cnnbench ablate`"]
     if group not in LIST_GROUPS and any(isinstance(value, list) for value in _chosen_values(override)):
-        return [f"{override.input_line}: takes one {group}; only {' and '.join(LIST_GROUPS)} take a list"]
+        return [f"{override.input_line}: takes one {group}; only {', '.join(LIST_GROUPS)} take a list"]
     return []
 
 

@@ -46,7 +46,7 @@ class Checkpoint:
 @dataclass(frozen=True)
 class RunConfig:
     """All that determines a run. The groups hold plain values: `{"name": choice, setting: value, ...}`,
-    `augmentation` and `regularization` one such mapping of settings per name."""
+    `augmentation`, `regularization` and `logging` one such mapping of settings per name."""
 
     seed: Count
     epochs: PositiveInt
@@ -64,6 +64,7 @@ class RunConfig:
     regularization: dict[str, dict[str, Any]]
     pruning: dict[str, Any]
     device: dict[str, Any]
+    logging: dict[str, dict[str, Any]]
 
     def as_dict(self) -> dict[str, Any]:
         """Plain nested dicts, as config.yaml holds them."""

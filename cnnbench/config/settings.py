@@ -239,7 +239,7 @@ def accepts(annotation: Any, value: Any) -> bool:
     if annotation is int:
         return isinstance(value, int) and not isinstance(value, bool) and abs(value) <= LARGEST_INT
     if annotation is FolderPath:
-        return isinstance(value, str)
+        return isinstance(value, str) and "://" not in value
     return annotation is Any or value is annotation or isinstance(value, annotation or types.NoneType)
 
 

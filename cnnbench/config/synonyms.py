@@ -95,6 +95,11 @@ KEYS = {
     "output_dir": "hydra.run.dir",
     "save_dir": "hydra.run.dir",
     "log_dir": "hydra.run.dir",
+    "logger": "logging",
+    "loggers": "logging",
+    "tracker": "logging",
+    "trackers": "logging",
+    "report_to": "logging",
 }
 """By another word, the last part of a key, the group or the choice that it stands for."""
 
@@ -145,6 +150,7 @@ CHOICES = {
         "structured": "filter",
         "channel": "filter",
     },
+    "logging": {"tb": "tensorboard", "weights_and_biases": "wandb", "ml_flow": "mlflow"},
     "device": {"gpu": "cuda", "nvidia": "cuda", "rocm": "cuda", "metal": "mps", "processor": "cpu"},
 }
 """By group and another word, the choice that it stands for."""

@@ -42,6 +42,7 @@ GROUPS = {
     "regularization": Group("cnnbench.techniques.regularizers:REGULARIZERS", "cnnbench.regularizers", is_list=True),
     "pruning": Group("cnnbench.techniques.pruning:PRUNING", "cnnbench.pruning"),
     "device": Group("cnnbench.device:DEVICES", "cnnbench.devices"),
+    "logging": Group("cnnbench.trackers:TRACKERS", "cnnbench.trackers", is_list=True),
 }
 LIST_GROUPS = tuple(name for name, group in GROUPS.items() if group.is_list)
 

@@ -52,10 +52,14 @@ class TrainBatches:
         order = self.order(epoch)[start * self.batch_size : self.steps_per_epoch * self.batch_size]
         noise = self._noise(epoch)
         for number, (images, labels) in enumerate(self.images.batches(order, self.batch_size)):
-            if self.augmentation is not None and noise is not None:
-                indices = order[number * self.batch_size :][: len(images)]
-                images = self.augmentation.apply(images, noise[indices].to(images.device, non_blocking=True))
-            yield self.normalize(images), labels
+            indices = order[number * self.batch_size :][: len(images)]
+            yield self.normalize(self._augmented(images, indices, noise)), labels
+
+    def sample(self, count: int) -> Tensor:
+        """The first images of the first epoch, `count` or fewer, augmented but not normalised: uint8 (N, C, H, W)."""
+        chosen = self.order(0)[:count]
+        ((images, _),) = self.images.batches(chosen, count)
+        return self._augmented(images, chosen, self._noise(0))
 
     def endless(self) -> Iterator[Batch]:
         """The batches of one epoch after the other, for timing steps."""
@@ -66,6 +70,11 @@ class TrainBatches:
         if len(self.images) == 1:
             return torch.zeros(2, dtype=torch.int64)
         return torch.randperm(len(self.images), generator=generator(self.seed, "order", epoch))
+
+    def _augmented(self, images: Tensor, indices: Tensor, noise: Tensor | None) -> Tensor:
+        if self.augmentation is None or noise is None:
+            return images
+        return self.augmentation.apply(images, noise[indices].to(images.device, non_blocking=True))
 
     def _noise(self, epoch: int) -> Tensor | None:
         if self.augmentation is None:

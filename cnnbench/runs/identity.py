@@ -22,7 +22,8 @@ Digests = NDArray[np.uint8]
 """The SHA-256 of the pixels of each image, (N, 32)."""
 
 ORDERED_GROUPS = tuple(name for name, group in GROUPS.items() if group.is_ordered)
-COMPUTES_NOTHING = "checkpoint"  # how often a run is saved: it may change before the run goes on
+COMPUTES_NOTHING = ("checkpoint", "logging")
+"""Parts of a config on which no result depends: when a run is saved, and to what it is logged."""
 SEPARATES_NO_GROUPS = (
     "seed", "data.root", "data.train", "data.val", "data.test", "data.download", "data.resident", "data.pack",
     "data.workers",
@@ -37,7 +38,7 @@ def config_hash(config: Mapping[str, Any]) -> str:
     ordered = {
         key: list(value.items()) if key in ORDERED_GROUPS and isinstance(value, Mapping) else value
         for key, value in config.items()
-        if key != COMPUTES_NOTHING
+        if key not in COMPUTES_NOTHING
     }
     text = json.dumps(ordered, sort_keys=True, allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

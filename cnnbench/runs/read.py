@@ -10,6 +10,7 @@ from typing import Any
 from cnnbench.config.plain_yaml import UNREADABLE, read_yaml
 from cnnbench.config.run_config import RunConfig, check_config
 from cnnbench.config.settings import Count, PositiveInt, accepts, in_words
+from cnnbench.config.tables import LIST_GROUPS
 from cnnbench.disk import read_regular
 from cnnbench.errors import ConfigError, DataError
 from cnnbench.runs.format import CONFIG, FORMAT, METRICS, SUMMARY, summary_sha256
@@ -138,7 +139,7 @@ def load_config(run: Path) -> RunConfig:
     if isinstance(files, dict) and files.get(SUMMARY) != summary_sha256(summary):
         raise DataError(f"{run / SUMMARY}: was changed after it was written; put it back, or repeat the run")
     try:
-        config = check_config(read_config(run))
+        config = check_config({group: {} for group in LIST_GROUPS} | read_config(run))  # one may be newer than the run
     except ConfigError as error:
         raise DataError(*(f"{run / CONFIG}: {finding}" for finding in error.findings)) from None
     if config_hash(config.as_dict()) != summary.get("config_hash"):

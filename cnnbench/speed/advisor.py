@@ -25,6 +25,7 @@ from cnnbench.device import TORCH_THREADS, Device, describe_processor, make_devi
 from cnnbench.disk import data_root, make_folder, write_atomically
 from cnnbench.errors import DiskError
 from cnnbench.machine import Load, cpu_name
+from cnnbench.runs.identity import COMPUTES_NOTHING
 from cnnbench.speed.trials import ROUNDS, Contest, Trial
 
 MOST_SECONDS, SHARE = 10.0, 0.05
@@ -34,7 +35,7 @@ THREAD_ROUNDS = 2 * ROUNDS  # a neighbour's second of work slows several threads
 TIE = 0.97  # to be preferred to one before it, a policy has to be 3 % faster
 AGREEMENT = 0.05  # relative difference of the first loss from that in fp32
 COMPILE_SECONDS = 60.0  # a guess before it is measured; 16 to 45 s were seen
-IRRELEVANT = ("seed", "epochs", "data", "select", "target", "checkpoint")  # to the time of a step
+IRRELEVANT = ("seed", "epochs", "data", "select", "target", *COMPUTES_NOTHING)  # to the time of a step
 
 Advice = dict[str, Any]
 

@@ -89,7 +89,7 @@ def test_an_unknown_shell_is_one_line(cnnbench):
 START = {"bash": ["--norc", "--noprofile", "-i"], "zsh": ["-f", "-i"], "fish": ["--no-config", "-i"]}
 TYPED = [
     ("cnnbench tr\t\n", ["train"]),
-    ("cnnbench train lo\t=cross\t\n", ["train", "loss=cross_entropy"]),
+    ("cnnbench train los\t=cross\t\n", ["train", "loss=cross_entropy"]),
     ("cnnbench train model=air\t\n", ["train", "model=airbench"]),
     ("cnnbench train optimizer.weig\t0.1\n", ["train", "optimizer.weight_decay=0.1"]),
     ("cnnbench train --config\towner\n", ["train", "--config-dir", "owner"]),

@@ -161,6 +161,17 @@ def test_alternating_noise_changes_its_side_exactly_at_the_ends_of_the_halves():
     assert ((edges - 0.5) % 1).tolist() == [0.5, 1 - 2**-24, 0, 0.5 - 2**-24]
 
 
+def test_a_sample_is_the_first_images_that_are_trained_on_before_they_are_normalised():
+    for count, asked, given in ((20, 6, 6), (3, 16, 3), (1, 16, 2)):
+        state = torch.get_rng_state()
+        sample = batches(count, 4, augmentation=BRIGHTER, normalize=normalize()).sample(asked)
+        assert torch.equal(torch.get_rng_state(), state)
+        first = torch.cat([images for images, _ in batches(count, 4, augmentation=BRIGHTER).epoch(0)])
+        assert sample.dtype == torch.uint8
+        assert torch.equal(sample, first[:asked])
+        assert len(sample) == given
+
+
 def test_fewer_images_than_a_batch_make_one_smaller_batch():
     made = batches(5, 64)
     assert (made.batch_size, made.steps_per_epoch) == (5, 1)

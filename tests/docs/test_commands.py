@@ -23,6 +23,7 @@ NOT_RUN = {
     'python3 -m venv .venv && .venv/bin/pip install -e ".[dev]" && .venv/bin/pytest': INSTALLS,
     "pip install hydra-joblib-launcher": "installs packages",
     'pip install -e ".[bench]"': "installs packages",
+    "pip install tensorboard mlflow-skinny wandb": "installs packages",
     'eval "$(cnnbench -sc install=bash)"': TYPED,
     'eval "$(cnnbench -sc install=zsh)"': TYPED,
     "cnnbench -sc install=fish | source": TYPED,

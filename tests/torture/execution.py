@@ -30,7 +30,18 @@ CALLS = (  # each makes the canary where Hydra instantiates it
 )
 HANDLER = "{version: 1, handlers: {f: {class: logging.FileHandler, filename: CANARY}}, root: {handlers: [f]}}"
 FACTORY = "{version: 1, handlers: {f: {(): os.system, command: 'touch CANARY'}}, root: {handlers: [f]}}"
-GROUPS = ["model", "data", "augmentation", "loss", "optimizer", "schedule", "regularization", "pruning", "device"]
+GROUPS = [
+    "model",
+    "data",
+    "augmentation",
+    "loss",
+    "optimizer",
+    "schedule",
+    "regularization",
+    "pruning",
+    "device",
+    "logging",
+]
 
 TAGS = (
     "object/apply:os.system ['touch CANARY']",
