@@ -1,14 +1,15 @@
-"""What people write who come from another training program: arguments and names that these really have, and what each
-means here.
+"""What people write who come from another training program: arguments that it really has, and what each means here.
 
-Written from those programs' own documentation, without a look at the words that cnnbench knows, so that it says how many
-of them it understands. Left out: what means nothing here (`shuffle`, `accumulate_grad_batches`), what is a key here by the
-same name (`momentum`: that is "key without its group"), and what would mean something else here (scikit-learn's `alpha`).
+Written down as those programs document them, before a look at the words that cnnbench knows, so that they say how many
+it understands. Left out: what means nothing here (`shuffle`), what is a key here by the same name (`momentum`: that is
+"key without its group"), and what would mean something else here (scikit-learn's `alpha`).
 """
 
 import random
 
-WORDS: dict[str, dict[str, str | tuple[str, ...]]] = {
+Table = dict[str, dict[str, str | tuple[str, ...]]]
+
+ARGUMENTS: Table = {
     # Model.compile and fit, the optimizers, layers and callbacks, ImageDataGenerator, image_dataset_from_directory
     "Keras": {
         "learning_rate=0.01": "optimizer.lr=0.01",
@@ -34,8 +35,8 @@ WORDS: dict[str, dict[str, str | tuple[str, ...]]] = {
         "rotation_range=20": "augmentation=[rotate] augmentation.rotate.degrees=20",
         "horizontal_flip=true": "augmentation=[flip]",
         "vertical_flip=true": "augmentation=[flip] augmentation.flip.vertical=true",
-        "data=image_folder data.root=photos target_size=[64,64]": "data=image_folder data.root=photos data.image_size=[64,64]",
-        "data=image_folder data.root=photos data.color_mode=grayscale": "data=image_folder data.root=photos data.channels=1",
+        "data=image_folder target_size=[64,64]": "data=image_folder data.image_size=[64,64]",
+        "data=image_folder data.color_mode=grayscale": "data=image_folder data.channels=1",
         "data=image_folder directory=photos": "data=image_folder data.root=photos",
         "dtype_policy=mixed_float16": "device.precision=fp16",
         "dtype_policy=mixed_bfloat16": "device.precision=bf16",
@@ -66,7 +67,7 @@ WORDS: dict[str, dict[str, str | tuple[str, ...]]] = {
         "model.learning_rate=0.01": "optimizer.lr=0.01",
         "optimizer.init_args.lr=0.01": "optimizer.lr=0.01",
         "data=mnist data.data_dir=photos": "data=mnist data.root=photos",
-        "data=image_folder data.root=photos data.num_workers=2": "data=image_folder data.root=photos data.workers=2",
+        "data=image_folder data.num_workers=2": "data=image_folder data.workers=2",
         "save_top_k=3": "checkpoint.keep=3",
         "stochastic_weight_avg=true": "regularization=[swa]",
         "swa_epoch_start=0.8": "regularization=[swa] regularization.swa.start=0.8",
@@ -84,8 +85,8 @@ WORDS: dict[str, dict[str, str | tuple[str, ...]]] = {
         "data=mnist data_dir=photos": "data=mnist data.root=photos",
         "dataset=cifar10": "data=cifar10",
         "model=efficientnet_b0": "model=torchvision model.architecture=efficientnet_b0",
-        "data=image_folder data.root=photos img_size=[96,96]": "data=image_folder data.root=photos data.image_size=[96,96]",
-        "data=image_folder data.root=photos in_chans=1": "data=image_folder data.root=photos data.channels=1",
+        "data=image_folder img_size=[96,96]": "data=image_folder data.image_size=[96,96]",
+        "data=image_folder in_chans=1": "data=image_folder data.channels=1",
         "drop=0.2": "model.dropout=0.2",
         "drop_path=0.1": "regularization=[stochastic_depth] regularization.stochastic_depth.drop_rate=0.1",
         "smoothing=0.05": "loss.label_smoothing=0.05",
@@ -107,8 +108,8 @@ WORDS: dict[str, dict[str, str | tuple[str, ...]]] = {
         "checkpoint_hist=3": "checkpoint.keep=3",
         "no_aug=true": "augmentation=none",
         "device=cuda:0": "device=cuda",
-        "data=image_folder data.root=photos train_split=seg_train": "data=image_folder data.root=photos data.train=seg_train",
-        "data=image_folder data.root=photos val_split=seg_val": "data=image_folder data.root=photos data.val=seg_val",
+        "data=image_folder train_split=seg_train": "data=image_folder data.train=seg_train",
+        "data=image_folder val_split=seg_val": "data=image_folder data.val=seg_val",
     },
     # TrainingArguments, EarlyStoppingCallback, run_image_classification.py
     "Hugging Face": {
@@ -133,7 +134,7 @@ WORDS: dict[str, dict[str, str | tuple[str, ...]]] = {
         "load_best_model_at_end=true": "select=best",
         "save_total_limit=3": "checkpoint.keep=3",
         "output_dir=out": "hydra.run.dir=out",
-        "data=image_folder data.root=photos dataloader_num_workers=2": "data=image_folder data.root=photos data.workers=2",
+        "data=image_folder dataloader_num_workers=2": "data=image_folder data.workers=2",
         "early_stopping_patience=3": "regularization=[early_stopping] regularization.early_stopping.patience=3",
         "early_stopping_threshold=0.01": "regularization=[early_stopping] regularization.early_stopping.min_delta=0.01",
         "train_val_split=0.15": "data.val_fraction=0.15",
@@ -153,7 +154,7 @@ WORDS: dict[str, dict[str, str | tuple[str, ...]]] = {
         "data=mnist path=photos": "data=mnist data.root=photos",
         "cbs=mixup": "regularization=[mixup]",
         "to_fp16=true": "device.precision=fp16",
-        "data=image_folder data.root=photos size=[64,64]": "data=image_folder data.root=photos data.image_size=[64,64]",
+        "data=image_folder size=[64,64]": "data=image_folder data.image_size=[64,64]",
         "max_rotate=20": "augmentation=[rotate] augmentation.rotate.degrees=20",
         "do_flip=true": "augmentation=[flip]",
         "flip_vert=true": "augmentation=[flip] augmentation.flip.vertical=true",
@@ -177,7 +178,7 @@ WORDS: dict[str, dict[str, str | tuple[str, ...]]] = {
         "ra_magnitude=12": "augmentation=[randaugment] augmentation.randaugment.magnitude=12",
         "augmix_severity=5": "augmentation=[augmix] augmentation.augmix.severity=5",
         "random_erase=0.2": "augmentation=[cutout]",
-        "data=image_folder data.root=photos train_crop_size=[64,64]": "data=image_folder data.root=photos data.image_size=[64,64]",
+        "data=image_folder train_crop_size=[64,64]": "data=image_folder data.image_size=[64,64]",
         "clip_grad_norm=2.0": "regularization=[gradient_clip] regularization.gradient_clip.max_norm=2.0",
     },
     # MLPClassifier, train_test_split
@@ -196,11 +197,11 @@ WORDS: dict[str, dict[str, str | tuple[str, ...]]] = {
         "tol=0.01": "regularization=[early_stopping] regularization.early_stopping.min_delta=0.01",
         "beta_2=0.99": "optimizer.betas",
         "epsilon=1e-7": "optimizer.eps=1e-7",
-        "data=image_folder data.root=photos test_size=0.2": "data=image_folder data.root=photos data.test_fraction=0.2",
+        "data=image_folder test_size=0.2": "data=image_folder data.test_fraction=0.2",
     },
     # the arguments of `yolo classify train`
     "Ultralytics": {
-        "data=image_folder data.root=photos imgsz=[64,64]": "data=image_folder data.root=photos data.image_size=[64,64]",
+        "data=image_folder imgsz=[64,64]": "data=image_folder data.image_size=[64,64]",
         "batch=32": "batch_size=32",
         "lr0=0.01": "optimizer.lr=0.01",
         "lrf=0.05": "schedule.final_factor=0.05",
@@ -216,14 +217,15 @@ WORDS: dict[str, dict[str, str | tuple[str, ...]]] = {
 }
 
 
-def half(held_out: bool) -> list[tuple[str, str, tuple[str, ...]]]:
-    """Half of `WORDS`, drawn once for all: that by which the mechanism may be improved, or the one held out, by which it
-    is judged. Each as (program, what is typed, what may be meant); the last word typed is the mistake."""
-    words = [
-        (program, typed, (meant,) if isinstance(meant, str) else meant)
-        for program, meanings in WORDS.items()
-        for typed, meant in meanings.items()
-    ]
+def half(table: Table, *, held_out: bool) -> list[tuple[list[str], tuple[tuple[str, ...], ...]]]:
+    """Half of a table, drawn once for all: the one by which the mechanism may be improved, or the one held out.
+
+    Each as what is typed, of which the last word is the mistake, and the ways of saying it right.
+    """
+    words = [found for meanings in table.values() for found in meanings.items()]
     random.Random(20261126).shuffle(words)
     middle = len(words) // 2
-    return words[middle:] if held_out else words[:middle]
+    return [
+        (typed.split(), tuple(tuple(way.split()) for way in ((meant,) if isinstance(meant, str) else meant)))
+        for typed, meant in (words[middle:] if held_out else words[:middle])
+    ]
