@@ -8,8 +8,9 @@ from hydra._internal.utils import get_args_parser
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
+from cnnbench.config.catalogue import Catalogue
 from cnnbench.config.composition import compose_overrides, first_line, to_plain
-from cnnbench.config.cures import Catalogue, cure_of_flag
+from cnnbench.config.cures import cure_of_flag
 from cnnbench.config.overrides import choices_of, groups_of, refuse_mistakes
 from cnnbench.config.run_config import RunConfig, check_config
 from cnnbench.errors import ConfigError

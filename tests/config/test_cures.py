@@ -118,7 +118,7 @@ def test_a_margin_is_in_points(cnnbench, train, margin, cure):
 def test_words_for_yes_no_and_nothing_are_told_as_yaml_has_them():
     assert cure_of_value("a.b", bool, "yes") == "; write a.b=true"
     assert cure_of_value("a.b", int | None, "None") == "; write a.b=null"
-    assert cure_of_value("a.b", float, "0.1%") == "; write a.b=0.1"
+    assert cure_of_value("a.b", float, "50%") == "; write a.b=0.5"
     assert cure_of_value("a.b", float, "fast") == ""
 
 
