@@ -51,7 +51,12 @@ def parse_options(arguments: Sequence[str]) -> Namespace:
 
 def unknown_flags(flags: Sequence[str], arguments: Sequence[str], config_dir: str | None) -> list[str]:
     """A line for each flag, of which there is none, with the setting it stands for."""
-    catalogue = Catalogue(groups_of(config_dir), choices_of([compose_overrides([], config_dir)]), config_dir)
+    overrides = [text for text in arguments if "=" in text and not text.startswith("-")]
+    try:
+        composed = compose_overrides(overrides, config_dir)
+    except (HydraException, OmegaConfBaseException, ConfigError):  # told once the flags are right
+        composed = compose_overrides([], config_dir)
+    catalogue = Catalogue(groups_of(config_dir), choices_of([composed]), config_dir)
     findings = []
     for text in flags:
         flag, given, value = text.partition("=")

@@ -7,19 +7,17 @@ they set, they choose that too.
 import re
 from collections.abc import Sequence
 
-from cnnbench.config import synonyms
+from cnnbench.config import places, synonyms
 from cnnbench.config.catalogue import Catalogue, Place, override
 from cnnbench.config.mistakes import another_name, same_name
 from cnnbench.config.tables import LIST_GROUPS
 from cnnbench.config.words import (
     SLIP,
-    alike,
     has_all,
     is_short_for,
     likeness,
     nearest,
     plain,
-    replaced,
     squeezed,
     words_of,
 )
@@ -27,7 +25,6 @@ from cnnbench.config.words import (
 NEAR, SURE = 0.6, 0.75  # of 1, by difflib: in one's own place, anywhere
 MOST = 3  # cures of equal merit
 SHOW_ALL = "`cnnbench train --cfg job` shows all keys"
-PHRASES = [(words, meant) for words, meant in synonyms.KEYS.items() if not meant.startswith("hydra.")]
 
 
 def cure_of_key(key: str, value: str, catalogue: Catalogue) -> str:
@@ -35,24 +32,36 @@ def cure_of_key(key: str, value: str, catalogue: Catalogue) -> str:
     key = key.replace("/", ".")
     head, _, last = key.rpartition(".")
     meant = synonyms.KEYS.get(plain(last), plain(last))
-    if places := [place for place in catalogue.places if squeezed(place.key) == squeezed(key)]:
-        return _cure_by_places(key, places, value, catalogue)
+    if same := places.spelled_otherwise(key, catalogue):
+        return _cure_by_places(key, same, value, catalogue)
     if meant.startswith("hydra."):
         return f"; write {override(meant, value or 'FOLDER')}"
     if meant in catalogue.groups and head.partition(".")[0] not in catalogue.groups:
         return _cure_of_group(meant, value, catalogue)
+
+    def by(found: Sequence[Place]) -> str:
+        return _cure_by_places(key, found, value, catalogue)
+
+    short = places.short_for(key, value, catalogue)
     ways = (
         lambda: _cure_by_switch(key, value, catalogue),
+        lambda: by(_active(places.best_places(key, last, catalogue), value, catalogue)),
+        lambda: by(places.beside(key, value, SLIP, catalogue)),
+        lambda: by(_active(short, value, catalogue)) if head else "",
         lambda: _cure_by_name(key, last, value, catalogue) or _cure_by_name(key, meant, value, catalogue),
-        lambda: _cure_by_places(key, _beside(key, value, SLIP, catalogue), value, catalogue),
-        lambda: _cure_by_places(key, _short_for(key, value, catalogue), value, catalogue),
+        lambda: by(short),
         lambda: _cure_by_value(key, value, catalogue, named=True),
         lambda: _cure_by_words(key, value, catalogue),
-        lambda: _cure_by_places(key, _beside(key, value, NEAR, catalogue), value, catalogue),
+        lambda: by(places.by_last_words(key, value, catalogue)),
+        lambda: by(places.beside(key, value, NEAR, catalogue)),
         lambda: _cure_by_spelling(key, value, catalogue),
         lambda: _cure_by_value(key, value, catalogue, named=False),
     )
     return next(filter(None, (way() for way in ways)), f"; {SHOW_ALL}")
+
+
+def _active(found: Sequence[Place], value: str, catalogue: Catalogue) -> list[Place]:
+    return [place for place in found if catalogue.is_active(place) and place.takes(value)]
 
 
 def cure_of_choice(group: str, choice: str, catalogue: Catalogue) -> str:
@@ -66,19 +75,19 @@ def cure_of_choice(group: str, choice: str, catalogue: Catalogue) -> str:
     listed = f"Choose from {', '.join(choices)}"
     if slip := nearest(name, choices, SLIP):
         return f"; did you mean {slip[0]!r}? {listed}"
-    if meant := another_name(choice, choices, others):
-        return f"; did you mean {catalogue.choose(group, meant)}?"
     elsewhere = [(g, n) for g, all_of in catalogue.groups.items() for n in all_of if squeezed(n) == squeezed(choice)]
     if elsewhere:
         chosen = " or ".join(catalogue.choose(*found) for found in elsewhere[:MOST])
         return f"; {elsewhere[0][1]} is in another group: {chosen}"
-    if places := _best_places(choice, synonyms.KEYS.get(name, name), catalogue):
-        return _cure_by_places(choice, places, "", catalogue, of=choice)
+    if meant := another_name(choice, choices, others):
+        return f"; did you mean {catalogue.choose(group, meant)}?"
+    if found := places.best_places(choice, synonyms.KEYS.get(name, name), catalogue):
+        return _cure_by_places(choice, found, "", catalogue, of=choice)
     if near := [known for known in choices if is_short_for(name, known)] or nearest(name, choices, NEAR):
         return f"; did you mean {near[0]!r}? {listed}"
     homes = {other: home for home, all_of in catalogue.groups.items() for other in all_of}
-    if found := nearest(name, homes, SURE):
-        return f"; did you mean {catalogue.choose(homes[found[0]], found[0])}?"
+    if other := nearest(name, homes, SURE):
+        return f"; did you mean {catalogue.choose(homes[other[0]], other[0])}?"
     return f"; {listed[0].lower()}{listed[1:]}"
 
 
@@ -104,9 +113,9 @@ def cure_of_pair(word: str, value: str, catalogue: Catalogue) -> str | None:
 def cure_of_flag(name: str, value: str, catalogue: Catalogue) -> str:
     """The end of a message about a flag that stands for a setting."""
     key = synonyms.FLAGS.get(name, name)
-    exact = [place for place in catalogue.places if squeezed(place.key) == squeezed(key)]
-    if places := exact or _best_places(key, synonyms.KEYS.get(plain(key), plain(key)), catalogue):
-        return _cure_by_places(key, places, value, catalogue, of=name)
+    exact = places.spelled_otherwise(key, catalogue)
+    if found := exact or places.best_places(key, synonyms.KEYS.get(plain(key), plain(key)), catalogue):
+        return _cure_by_places(key, found, value, catalogue, of=name)
     return cure_of_key(key, value, catalogue)
 
 
@@ -151,8 +160,8 @@ def _known_case(group: str, choice: str, catalogue: Catalogue) -> str | None:
 
 def _cure_by_name(key: str, name: str, value: str, catalogue: Catalogue) -> str:
     """Where the last part of the key is a setting, as it is or by another word, or a choice."""
-    if places := [place for place in _best_places(key, name, catalogue) if place.takes(value)]:
-        return _cure_by_places(key, places, value, catalogue)
+    if found := [place for place in places.best_places(key, name, catalogue) if place.takes(value)]:
+        return _cure_by_places(key, found, value, catalogue)
     groups = catalogue.groups_with(name)
     return _cure_by_choices(name, groups, value, catalogue) if groups else ""
 
@@ -167,28 +176,9 @@ def _cure_by_choices(name: str, groups: Sequence[str], value: str, catalogue: Ca
     return f"; {name} is a choice, write {' or '.join(ways)}"
 
 
-def _beside(key: str, value: str, cutoff: float, catalogue: Catalogue) -> list[Place]:
-    """The key of the run that is spelled most like this one in the same place, of those that take the value; where it
-    need not be all but the same, else of all."""
-    head, _, last = plain(key).rpartition(".")
-    places = [p for p in catalogue.places if catalogue.is_active(p) and p.key.rpartition(".")[0] == head]
-    fitting = [place for place in places if place.takes(value)]
-    for among in (fitting, places if cutoff < SLIP else []):
-        if near := nearest(last, [place.key.rpartition(".")[2] for place in among], cutoff):
-            return [place for place in among if place.key.rpartition(".")[2] == near[0]]
-    return []
-
-
-def _short_for(key: str, value: str, catalogue: Catalogue) -> list[Place]:
-    """The keys of which this is an abbreviation: of the run at hand, else of all."""
-    short = [p for p in catalogue.places if is_short_for(key, p.key) or is_short_for(key, p.setting)]
-    fitting = [place for place in short if place.takes(value)]
-    return [place for place in fitting if catalogue.is_active(place)] or fitting
-
-
 def _cure_by_value(key: str, value: str, catalogue: Catalogue, *, named: bool) -> str:
     """By a value that is a choice: of a group that the key names in other words, or, where it is rare, of any."""
-    words = replaced(words_of(key), PHRASES)
+    words = places.words_meant(key)
     for group in catalogue.groups:
         names = [name.strip() for name in value.strip("[]").split(",")]
         if named:
@@ -204,35 +194,12 @@ def _cure_by_value(key: str, value: str, catalogue: Catalogue, *, named: bool) -
 
 
 def _cure_by_words(key: str, value: str, catalogue: Catalogue) -> str:
-    """By the words of the key: the setting all of whose words are among them, and most of its group's and choice's, or
-    the choice."""
-    words = replaced(words_of(key), PHRASES)
-    places = [(_score(words, place, catalogue), place) for place in catalogue.places if place.takes(value)]
-    best = max((score for score, _ in places), default=(0,))
-    chosen = [(g, n) for g, all_of in catalogue.groups.items() for n in all_of if n != "none" and _says(words, n)]
-    if chosen and not set(words) & {"no", "not", "without", "disable"}:
-        names = [name for _, name in chosen]
-        used = max(sum(any(alike(w, k) for k in words_of(name)) for w in words) for name in names)
-        if used > best[0]:
-            longest = max(names, key=len)
-            return _cure_by_choices(longest, [g for g, name in chosen if name == longest], value, catalogue)
-    found = [place for score, place in places if score == best and best[0]]
+    """By the words of the key: a setting, or a choice where that accounts for more of them."""
+    used, found = places.by_words(key, value, catalogue)
+    used_by_choice, chosen = places.choices_by_words(key, catalogue)
+    if used_by_choice > used:
+        return _cure_by_choices(chosen[0][1], [group for group, _ in chosen], value, catalogue)
     return _cure_by_places(key, found, value, catalogue)
-
-
-def _says(words: Sequence[str], choice: str) -> bool:
-    return has_all(words, words_of(choice)) or squeezed(choice) in words
-
-
-def _score(words: Sequence[str], place: Place, catalogue: Catalogue) -> tuple[int, ...]:
-    """How well the words of a key name the place, by the number of those that do first; zeros where they do not."""
-    own, choice = words_of(place.setting), words_of(place.choice)
-    if place.setting in catalogue.groups or not has_all(words, own):
-        return (0,)
-    known = [*own, *choice, *words_of(place.group)]
-    used = sum(any(alike(word, other) for other in known) for word in words)
-    head = any(alike(words[-1], other) for other in own)
-    return (used, has_all(words, choice), head, sum(word in own for word in words), catalogue.is_active(place))
 
 
 def _cure_by_switch(key: str, value: str, catalogue: Catalogue) -> str:
@@ -264,36 +231,22 @@ def _cure_by_spelling(key: str, value: str, catalogue: Catalogue) -> str:
     return ""
 
 
-def _best_places(key: str, setting: str, catalogue: Catalogue) -> list[Place]:
-    """Of the keys that end so those likeliest meant: of the run at hand, else of the same group, else all."""
-    places = catalogue.ending_so(setting)
-    group, _, rest = key.partition(".")
-    named = [place for place in places if place.group == group and place.choice == rest.partition(".")[0]]
-    same_group = [place for place in places if place.group == group]
-    for found in (named, same_group, places):
-        if active := [place for place in found if catalogue.is_active(place)]:
-            return active
-        if found:
-            return found
-    return []
-
-
-def _cure_by_places(key: str, places: Sequence[Place], value: str, catalogue: Catalogue, of: str | None = None) -> str:
+def _cure_by_places(key: str, found: Sequence[Place], value: str, catalogue: Catalogue, of: str | None = None) -> str:
     """Overrides that set the key in the places it has, and choose what it belongs to where the run has not; empty where
     there are no places."""
-    if not places:
+    if not found:
         return ""
     what = f"; {of} is a setting, write" if of else "; write"
-    active = [place for place in places if catalogue.is_active(place)]
+    active = [place for place in found if catalogue.is_active(place)]
     if active:
         ways = list(dict.fromkeys(_setting(place, value, catalogue) for place in active))
         return f"{what} {' or '.join(ways[:MOST])}" if of else f"; did you mean {' or '.join(ways[:MOST])}?"
-    by_choice = {(place.group, place.choice): place for place in places}
+    by_choice = {(place.group, place.choice): place for place in found}
     choices = sorted(
         by_choice, key=lambda of: (-likeness(key, by_choice[of].key) if "." in key else 0, of[1] not in synonyms.USUAL)
     )
     ways = [f"{catalogue.choose(*of)} {_setting(by_choice[of], value, catalogue)}" for of in choices[:MOST]]
-    own = sorted({place.group for place in places})
+    own = sorted({place.group for place in found})
     chosen = next(iter(catalogue.chosen.get(own[0], ())), None) if len(own) == 1 else None
     if chosen and own[0] not in LIST_GROUPS:
         having = ", ".join(choice for _, choice in choices)

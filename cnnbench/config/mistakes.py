@@ -1,16 +1,15 @@
 """Names that are not known, and which were meant."""
 
-import difflib
 from collections.abc import Collection, Iterable, Mapping
 
-from cnnbench.config.words import squeezed, words_of
+from cnnbench.config.words import nearest, squeezed, words_of
 
 LONG = 5  # letters that are no accident within a longer name
 
 
 def did_you_mean(given: str, known: Iterable[str]) -> str:
     """`"; did you mean 'deep'?"`, or an empty string where nothing known is close to `given`."""
-    close = difflib.get_close_matches(given, list(known), n=1, cutoff=0.6)
+    close = nearest(given, known, cutoff=0.6)
     return f"; did you mean {close[0]!r}?" if close else ""
 
 

@@ -53,12 +53,12 @@ def _read(parser: OverridesParser, text: str) -> tuple[Override | None, str]:
 
 def _apart(words: Sequence[str], *, is_whole: bool) -> tuple[str, str, int] | None:
     """The key, the value and the number of words where an override is in pieces or has another sign: `lr = 0.1`,
-    `lr= 0.1`, `lr : 0.1`, `lr: 0.1`, `lr:0.1`, `lr==0.1`; None where it has not."""
+    `lr= 0.1`, `lr : 0.1`, `lr: 0.1`, `lr:0.1`, `lr==0.1`, `model.kernel/size=3`; None where it has not."""
     one, two, three = (*words, "", "")[:3]
     for text, many in ((f"{one} {two} {three}", 3), (f"{one} {two}", 2), (one, 1)):
         if len(words) < many or (many == 3 and not re.fullmatch(SIGN, two)):
             continue
-        if many == 1 and (is_whole or re.match(rf"{KEY}=[^=\s]", one)):
+        if many == 1 and (is_whole or re.match(r"[^/=]+=[^=\s]", one)):
             continue
         found = re.fullmatch(rf"{KEY}\s*{SIGN}\s*{LONE}", text)
         if found and (many != 2 or one[-1:] in "=:" or two[:1] in "=:"):

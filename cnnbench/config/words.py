@@ -54,8 +54,9 @@ def likeness(name: str, known: str) -> float:
 
 
 def nearest(name: str, known: Iterable[str], cutoff: float, most: int = 1) -> list[str]:
-    """Those of `known` that are spelled most like `name`."""
-    return difflib.get_close_matches(name, list(dict.fromkeys(known)), n=most, cutoff=cutoff)
+    """Those of `known` that are spelled most like `name`, of equal ones first those of the same letters."""
+    close = difflib.get_close_matches(name, list(dict.fromkeys(known)), n=most + 2, cutoff=cutoff)
+    return sorted(close, key=lambda other: (-likeness(name, other), sorted(name) != sorted(other)))[:most]
 
 
 def replaced(words: list[str], phrases: Iterable[tuple[str, str]]) -> list[str]:
