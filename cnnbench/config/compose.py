@@ -8,10 +8,9 @@ from hydra._internal.utils import get_args_parser
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
-from cnnbench.config.catalogue import Catalogue
 from cnnbench.config.composition import compose_overrides, first_line, to_plain
 from cnnbench.config.cures import cure_of_flag
-from cnnbench.config.overrides import choices_of, groups_of, refuse_mistakes
+from cnnbench.config.overrides import catalogue_beside, refuse_mistakes
 from cnnbench.config.run_config import RunConfig, check_config
 from cnnbench.errors import ConfigError
 
@@ -51,12 +50,7 @@ def parse_options(arguments: Sequence[str]) -> Namespace:
 
 def unknown_flags(flags: Sequence[str], arguments: Sequence[str], config_dir: str | None) -> list[str]:
     """A line for each flag, of which there is none, with the setting it stands for."""
-    overrides = [text for text in arguments if "=" in text and not text.startswith("-")]
-    try:
-        composed = compose_overrides(overrides, config_dir)
-    except (HydraException, OmegaConfBaseException, ConfigError):  # told once the flags are right
-        composed = compose_overrides([], config_dir)
-    catalogue = Catalogue(groups_of(config_dir), choices_of([composed]), config_dir)
+    catalogue = catalogue_beside(arguments, config_dir)
     findings = []
     for text in flags:
         flag, given, value = text.partition("=")

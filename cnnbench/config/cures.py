@@ -13,6 +13,7 @@ from cnnbench.config.mistakes import another_name, same_name
 from cnnbench.config.tables import LIST_GROUPS
 from cnnbench.config.words import (
     SLIP,
+    alike,
     has_all,
     is_short_for,
     likeness,
@@ -36,7 +37,7 @@ def cure_of_key(key: str, value: str, catalogue: Catalogue) -> str:
         return _cure_by_places(key, same, value, catalogue)
     if meant.startswith("hydra."):
         return f"; write {override(meant, value or 'FOLDER')}"
-    if meant in catalogue.groups and head.partition(".")[0] not in catalogue.groups:
+    if meant in catalogue.groups and not any(alike(head.partition(".")[0], group) for group in catalogue.groups):
         return _cure_of_group(meant, value, catalogue)
 
     def by(found: Sequence[Place]) -> str:
@@ -160,8 +161,10 @@ def _known_case(group: str, choice: str, catalogue: Catalogue) -> str | None:
 
 def _cure_by_name(key: str, name: str, value: str, catalogue: Catalogue) -> str:
     """Where the last part of the key is a setting, as it is or by another word, or a choice."""
-    if found := [place for place in places.best_places(key, name, catalogue) if place.takes(value)]:
-        return _cure_by_places(key, found, value, catalogue)
+    found = places.best_places(key, name, catalogue)
+    is_told = name == synonyms.KEYS.get(plain(key.rpartition(".")[2]))  # then whatever the value
+    if fitting := found if is_told else [place for place in found if place.takes(value)]:
+        return _cure_by_places(key, fitting, value, catalogue)
     groups = catalogue.groups_with(name)
     return _cure_by_choices(name, groups, value, catalogue) if groups else ""
 
@@ -234,12 +237,14 @@ def _cure_by_spelling(key: str, value: str, catalogue: Catalogue) -> str:
 def _cure_by_places(key: str, found: Sequence[Place], value: str, catalogue: Catalogue, of: str | None = None) -> str:
     """Overrides that set the key in the places it has, and choose what it belongs to where the run has not; empty where
     there are no places."""
+    found = [p for p in found if value in catalogue.groups.get(p.key, [value])] or found
     if not found:
         return ""
     what = f"; {of} is a setting, write" if of else "; write"
     active = [place for place in found if catalogue.is_active(place)]
     if active:
-        ways = list(dict.fromkeys(_setting(place, value, catalogue) for place in active))
+        nearest_first = sorted(active, key=lambda place: -likeness(key, place.key) if "." in key else 0)
+        ways = list(dict.fromkeys(_setting(place, value, catalogue) for place in nearest_first))
         return f"{what} {' or '.join(ways[:MOST])}" if of else f"; did you mean {' or '.join(ways[:MOST])}?"
     by_choice = {(place.group, place.choice): place for place in found}
     choices = sorted(
@@ -261,6 +266,6 @@ def _setting(place: Place, value: str, catalogue: Catalogue) -> str:
     value = synonyms.VALUES.get(place.setting, {}).get(plain(value), value) or "VALUE"
     if isinstance(place.default, bool) and re.fullmatch(r"[\d.]+", value):
         value = "true" if float(value) else "false"
-    if isinstance(place.default, list) and value != "VALUE" and not place.takes(value):
-        value = str(place.default).replace(" ", "")  # the form it has
+    if value != "VALUE" and not place.takes(value):
+        value = str(place.default).replace(" ", "") if isinstance(place.default, list) else "VALUE"
     return override(place.key, value)

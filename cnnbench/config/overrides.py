@@ -1,5 +1,6 @@
 """Every mistake in the overrides of a command line, where Hydra would stop at the first."""
 
+import functools
 import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -46,7 +47,7 @@ def refuse_mistakes(
     good: list[Override] = []
     wrong: list[tuple[str, str]] = []
     unclear: set[str] = set()  # groups whose settings cannot be judged, for their choice is wrong
-    parsed = list(parse(overrides, groups, findings))
+    parsed = list(parse(overrides, findings, functools.partial(catalogue_beside, overrides, config_dir)))
     findings += foreign_words(parsed)
     for override in [override for override in parsed if not foreign_words([override]) and not is_hydras(override)]:
         refused = _wrong_use(override, groups)
@@ -91,6 +92,17 @@ def choices_of(configs: Sequence[Any]) -> dict[str, list[str]]:
         node = config.get(group) or {}
         found[group] |= dict.fromkeys(node if group in LIST_GROUPS else [str(node.get("name"))])
     return {group: list(names) for group, names in found.items()}
+
+
+def catalogue_beside(words: Sequence[str], config_dir: str | None) -> Catalogue:
+    """What can be typed beside these words, of which some are wrong; with the choices that they make, if right."""
+    groups = groups_of(config_dir)
+    choices = [text for text in words if text.partition("=")[0] in groups and "=" in text]
+    try:
+        composed = compose_overrides(choices, config_dir)
+    except (HydraException, OmegaConfBaseException, ConfigError):
+        composed = compose_overrides([], config_dir)
+    return Catalogue(groups, choices_of([composed]), config_dir)
 
 
 def every_job(overrides: Sequence[str], config_dir: str | None = None) -> list[list[str]]:

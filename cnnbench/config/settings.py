@@ -17,8 +17,9 @@ from typing import Annotated, Any, Literal, NewType, Union, get_args, get_origin
 
 from cnnbench.config import synonyms
 from cnnbench.config.catalogue import override
-from cnnbench.config.mistakes import another_name, did_you_mean, suggest
+from cnnbench.config.mistakes import another_name, did_you_mean, same_name, suggest
 from cnnbench.config.tables import GROUPS, Table
+from cnnbench.config.words import SLIP, nearest
 from cnnbench.errors import ConfigError
 
 Node = Mapping[str, Any]
@@ -213,7 +214,9 @@ def cure_of_value(key: str, annotation: Any, value: Any) -> str:
         fitting = [other for other in (*values, _whole(read), read) if accepts(annotation, other)]
         return f"; write {key}={spell(fitting[0])}" if fitting else ""
     known = [spell(choice) for choice in choices_of(annotation)]
-    meant = another_name(value, known, synonyms.VALUES.get(key.rpartition(".")[2], {}))
+    others = synonyms.VALUES.get(key.rpartition(".")[2], {})
+    slips = nearest(value, known, SLIP)
+    meant = same_name(value, known, others) or (slips[0] if slips else another_name(value, known, others))
     return f"; did you mean {meant!r}?" if meant in known else did_you_mean(value, known)
 
 

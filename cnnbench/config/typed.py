@@ -1,7 +1,7 @@
 """The words of a command line as overrides, and what is wrong with those that are none."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
@@ -14,8 +14,8 @@ from cnnbench.config.cures import cure_of_key, cure_of_pair, cure_of_word
 KEY, SIGN, LONE = r"([A-Za-z_][\w./-]*)", r"(?::=|==|=|:)", r"([^-=:][^=]*)"  # LONE: a value, no flag, no override
 
 
-def parse(words: Sequence[str], groups: Mapping[str, list[str]], findings: list[str]) -> Iterator[Override]:
-    """What can be read of the words; appends to `findings` what cannot be."""
+def parse(words: Sequence[str], findings: list[str], catalogue: Callable[[], Catalogue]) -> Iterator[Override]:
+    """What can be read of the words; appends to `findings` what cannot be, and only then asks for a `catalogue`."""
     parser = OverridesParser.create()
     at = 0
     while at < len(words):
@@ -23,14 +23,13 @@ def parse(words: Sequence[str], groups: Mapping[str, list[str]], findings: list[
         override, why = _read(parser, text)
         if apart := _apart(words[at : at + 3], is_whole=override is not None):
             key, value, many = apart
-            catalogue = Catalogue(groups, {})
-            cure = cure_of_pair(key, value, catalogue) or cure_of_key(key, value, catalogue)
+            cure = cure_of_pair(key, value, catalogue()) or cure_of_key(key, value, catalogue())
             findings.append(f"{' '.join(words[at : at + many])}: is no KEY=VALUE{cure}")
         elif re.fullmatch(r"\w[\w./-]*", text):
-            following, catalogue = " ".join(words[at + 1 : at + 2]), Catalogue(groups, {})
-            paired = cure_of_pair(text, following, catalogue) if re.fullmatch(LONE, following) else None
+            following = " ".join(words[at + 1 : at + 2])
+            paired = cure_of_pair(text, following, catalogue()) if re.fullmatch(LONE, following) else None
             many = 2 if paired else 1
-            cure = paired or cure_of_word(text, catalogue)
+            cure = paired or cure_of_word(text, catalogue())
             findings.append(f"{' '.join(words[at : at + many])}: is no KEY=VALUE{cure}")
         elif override is None:
             findings.append(
@@ -58,7 +57,7 @@ def _apart(words: Sequence[str], *, is_whole: bool) -> tuple[str, str, int] | No
     for text, many in ((f"{one} {two} {three}", 3), (f"{one} {two}", 2), (one, 1)):
         if len(words) < many or (many == 3 and not re.fullmatch(SIGN, two)):
             continue
-        if many == 1 and (is_whole or re.match(r"[^/=]+=[^=\s]", one)):
+        if many == 1 and (is_whole or re.match(r"[^/=:]+=[^=\s]", one)):
             continue
         found = re.fullmatch(rf"{KEY}\s*{SIGN}\s*{LONE}", text)
         if found and (many != 2 or one[-1:] in "=:" or two[:1] in "=:"):
