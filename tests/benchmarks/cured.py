@@ -65,7 +65,8 @@ def errors_of(typed: list[str]) -> tuple[str, ...]:
 
 def is_mistake(mistake: Mistake) -> bool:
     """Whether it does not work as it stands, and what was meant does."""
-    works = not any(text.startswith("-") for text in mistake.typed) and composed(*mistake.typed) is not None
+    is_flag = any(text.startswith("-") for text in mistake.typed)
+    works = not is_flag and composed(*mistake.typed) is not None and not errors_of(mistake.typed)
     exact = [list(way) for way in mistake.meant if "=" in way[-1]]
     return not works and all(_config(corrected(mistake, way)) for way in exact)
 
