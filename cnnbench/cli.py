@@ -96,7 +96,8 @@ def dispatch(arguments: Sequence[str]) -> None:
 
 def verb_meant(word: str, rest: Sequence[str]) -> str:
     """The end of a message about a verb that there is not: a setting without `train`, or one spelled like it."""
-    from cnnbench.config.cures import Catalogue, cure_of_word
+    from cnnbench.config.catalogue import Catalogue
+    from cnnbench.config.cures import cure_of_word
     from cnnbench.config.mistakes import did_you_mean, suggest
     from cnnbench.config.overrides import groups_of
 

@@ -9,8 +9,8 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from cnnbench.config.composition import compose_overrides, first_line, to_plain
-from cnnbench.config.cures import Catalogue, cure_of_flag
-from cnnbench.config.overrides import choices_of, groups_of, refuse_mistakes
+from cnnbench.config.cures import cure_of_flag
+from cnnbench.config.overrides import catalogue_beside, refuse_mistakes
 from cnnbench.config.run_config import RunConfig, check_config
 from cnnbench.errors import ConfigError
 
@@ -50,7 +50,7 @@ def parse_options(arguments: Sequence[str]) -> Namespace:
 
 def unknown_flags(flags: Sequence[str], arguments: Sequence[str], config_dir: str | None) -> list[str]:
     """A line for each flag, of which there is none, with the setting it stands for."""
-    catalogue = Catalogue(groups_of(config_dir), choices_of([compose_overrides([], config_dir)]), config_dir)
+    catalogue = catalogue_beside(arguments, config_dir)
     findings = []
     for text in flags:
         flag, given, value = text.partition("=")

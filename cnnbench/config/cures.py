@@ -1,115 +1,95 @@
-"""What was meant by a key or a choice that is not there: looked for in all groups, by meaning, then by spelling."""
+"""What was meant by a key or a choice that is not there: looked for in all groups, by meaning, then by spelling.
 
-import difflib
+Each message ends in whole overrides that can be pasted in the place of what is wrong; where the run does not have what
+they set, they choose that too.
+"""
+
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
 
-from cnnbench.config import synonyms
-from cnnbench.config.plain_yaml import UNREADABLE, read_yaml
-from cnnbench.config.tables import GROUPS, LIST_GROUPS, conf_folder
+from cnnbench.config import places, synonyms
+from cnnbench.config.catalogue import Catalogue, Place, override
+from cnnbench.config.mistakes import another_name, same_name
+from cnnbench.config.tables import LIST_GROUPS
+from cnnbench.config.words import (
+    SLIP,
+    alike,
+    has_all,
+    is_short_for,
+    likeness,
+    nearest,
+    plain,
+    squeezed,
+    words_of,
+)
 
 NEAR, SURE = 0.6, 0.75  # of 1, by difflib: in one's own place, anywhere
 MOST = 3  # cures of equal merit
 SHOW_ALL = "`cnnbench train --cfg job` shows all keys"
-PRECISIONS = ("fp32", "tf32", "bf16", "fp16")
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a key is: at the top (`group` empty), or a setting of a choice."""
-
-    group: str
-    choice: str
-    setting: str
-
-    @property
-    def key(self) -> str:
-        """As it is typed."""
-        parts = [self.group, self.choice if self.group in LIST_GROUPS else "", self.setting]
-        return ".".join(filter(None, parts))
-
-
-class Catalogue:
-    """Everything that can be typed: the keys at the top, the choices of each group, the settings of each choice.
-
-    `groups` has the choices, `chosen` those of the run at hand, which the cures start from.
-    """
-
-    def __init__(
-        self, groups: Mapping[str, Sequence[str]], chosen: Mapping[str, Collection[str]], config_dir: str | None = None
-    ) -> None:
-        self.groups = {group: choices for group, choices in groups.items() if group in (*GROUPS, "experiment")}
-        self.chosen = chosen
-        self.places = [*_top_places(), *self._settings(config_dir)]
-
-    def _settings(self, config_dir: str | None) -> Iterator[Place]:
-        for group in GROUPS:
-            for choice in self.groups.get(group, ()):
-                node = _read(_file_of(group, choice, config_dir))
-                node = node.get(choice) or {} if group in LIST_GROUPS else node
-                yield from (Place(group, choice, key) for key in _flat(node) if key != "name")
-
-    def is_active(self, place: Place) -> bool:
-        """Whether the run at hand has it."""
-        return not place.group or place.choice in self.chosen.get(place.group, ())
-
-    def ending_so(self, setting: str) -> list[Place]:
-        """The places of all keys that end in `setting`."""
-        return [place for place in self.places if place.setting == setting or place.setting.endswith(f".{setting}")]
-
-    def groups_with(self, choice: str) -> list[str]:
-        """The groups that have such a choice."""
-        return [group for group, choices in self.groups.items() if choice in choices]
-
-    def choose(self, group: str, choice: str) -> str:
-        """The override that chooses it, beside what a list has already."""
-        if group not in LIST_GROUPS:
-            return f"{group}={choice}"
-        names = [name for name in self.chosen.get(group, ()) if name not in ("none", choice)]
-        return f"'{group}=[{','.join([*names, choice])}]'"
 
 
 def cure_of_key(key: str, value: str, catalogue: Catalogue) -> str:
     """The end of a message about an unknown key, with what to type instead."""
-    last = key.rpartition(".")[2]
-    meant = synonyms.KEYS.get(_plain(last), last)
+    key = key.replace("/", ".")
+    head, _, last = key.rpartition(".")
+    meant = synonyms.KEYS.get(plain(last), plain(last))
+    if same := places.spelled_otherwise(key, catalogue):
+        return _cure_by_places(key, same, value, catalogue)
     if meant.startswith("hydra."):
-        return f"; write {meant}={value or 'FOLDER'}"
-    if meant in catalogue.groups and "." not in key:
+        return f"; write {override(meant, value or 'FOLDER')}"
+    if meant in catalogue.groups and not any(alike(head.partition(".")[0], group) for group in catalogue.groups):
         return _cure_of_group(meant, value, catalogue)
-    for name in (last, meant, *_near_settings(meant, key, catalogue)):
-        if places := _best_places(key, name, catalogue):
-            return _cure_by_places(places, value, catalogue)
-        if groups := catalogue.groups_with(name):
-            chosen = " or ".join(catalogue.choose(group, name) for group in groups[:MOST])
-            return f"; {name} is a choice, write {chosen}"
-    return f"; {SHOW_ALL}"
+
+    def by(found: Sequence[Place]) -> str:
+        return _cure_by_places(key, found, value, catalogue)
+
+    short = places.short_for(key, value, catalogue)
+    ways = (
+        lambda: _cure_by_switch(key, value, catalogue),
+        lambda: by(_active(places.best_places(key, last, catalogue), value, catalogue)),
+        lambda: by(places.beside(key, value, SLIP, catalogue)),
+        lambda: by(_active(short, value, catalogue)) if head else "",
+        lambda: _cure_by_name(key, last, value, catalogue) or _cure_by_name(key, meant, value, catalogue),
+        lambda: by(short),
+        lambda: _cure_by_value(key, value, catalogue, named=True),
+        lambda: _cure_by_words(key, value, catalogue),
+        lambda: by(places.by_last_words(key, value, catalogue)),
+        lambda: by(places.beside(key, value, NEAR, catalogue)),
+        lambda: _cure_by_spelling(key, value, catalogue),
+        lambda: _cure_by_value(key, value, catalogue, named=False),
+    )
+    return next(filter(None, (way() for way in ways)), f"; {SHOW_ALL}")
+
+
+def _active(found: Sequence[Place], value: str, catalogue: Catalogue) -> list[Place]:
+    return [place for place in found if catalogue.is_active(place) and place.takes(value)]
 
 
 def cure_of_choice(group: str, choice: str, catalogue: Catalogue) -> str:
     """The end of a message about a choice that a group does not have, with what to type instead."""
-    choices = catalogue.groups[group]
-    words = {_squeezed(known): known for known in choices}
-    plain = _plain(choice)
-    if meant := words.get(_squeezed(choice)) or synonyms.CHOICES.get(group, {}).get(plain):
+    choices, name = catalogue.groups[group], plain(choice)
+    others = synonyms.CHOICES.get(group, {})
+    if meant := same_name(choice, choices, others):
         return f"; did you mean {catalogue.choose(group, meant)}?"
-    if group in LIST_GROUPS and plain in ("none", "null", "false", "off"):
-        return f"; write '{group}=[]'"
     if cure := _known_case(group, choice, catalogue):
         return cure
-    if elsewhere := [other for other in catalogue.groups_with(plain) if other != group]:
-        return f"; {plain} is in another group: {' or '.join(catalogue.choose(o, plain) for o in elsewhere[:MOST])}"
-    if places := _best_places(choice, synonyms.KEYS.get(plain, plain), catalogue):
-        return _cure_by_places(places, "", catalogue, of=choice)
-    if near := difflib.get_close_matches(plain, choices, n=1, cutoff=NEAR):
-        return f"; did you mean {near[0]!r}? Choose from {', '.join(choices)}"
-    others = {other: name for name, all_of in catalogue.groups.items() for other in all_of}
-    if near := difflib.get_close_matches(plain, list(others), n=1, cutoff=SURE):
-        return f"; did you mean {catalogue.choose(others[near[0]], near[0])}?"
-    return f"; choose from {', '.join(choices)}"
+    listed = f"Choose from {', '.join(choices)}"
+    if slip := nearest(name, choices, SLIP):
+        return f"; did you mean {slip[0]!r}? {listed}"
+    elsewhere = [(g, n) for g, all_of in catalogue.groups.items() for n in all_of if squeezed(n) == squeezed(choice)]
+    if elsewhere:
+        chosen = " or ".join(catalogue.choose(*found) for found in elsewhere[:MOST])
+        return f"; {elsewhere[0][1]} is in another group: {chosen}"
+    if meant := another_name(choice, choices, others):
+        return f"; did you mean {catalogue.choose(group, meant)}?"
+    if found := places.best_places(choice, synonyms.KEYS.get(name, name), catalogue):
+        return _cure_by_places(choice, found, "", catalogue, of=choice)
+    if near := [known for known in choices if is_short_for(name, known)] or nearest(name, choices, NEAR):
+        return f"; did you mean {near[0]!r}? {listed}"
+    homes = {other: home for home, all_of in catalogue.groups.items() for other in all_of}
+    if other := nearest(name, homes, SURE):
+        return f"; did you mean {catalogue.choose(homes[other[0]], other[0])}?"
+    return f"; {listed[0].lower()}{listed[1:]}"
 
 
 def cure_of_word(word: str, catalogue: Catalogue) -> str:
@@ -127,37 +107,17 @@ def cure_of_pair(word: str, value: str, catalogue: Catalogue) -> str | None:
     if value in catalogue.groups.get(word, ()):
         return f"; write {catalogue.choose(word, value)}"
     if any(place.key == word for place in catalogue.places):
-        return f"; write {word}={value}"
+        return f"; write {override(word, value)}"
     return cure_of_key(word, value, catalogue) if catalogue.ending_so(synonyms.KEYS.get(last, last)) else None
 
 
 def cure_of_flag(name: str, value: str, catalogue: Catalogue) -> str:
     """The end of a message about a flag that stands for a setting."""
     key = synonyms.FLAGS.get(name, name)
-    if places := _best_places(key, synonyms.KEYS.get(_plain(key), _plain(key)), catalogue):
-        return _cure_by_places(places, value, catalogue, of=name)
+    exact = places.spelled_otherwise(key, catalogue)
+    if found := exact or places.best_places(key, synonyms.KEYS.get(plain(key), plain(key)), catalogue):
+        return _cure_by_places(key, found, value, catalogue, of=name)
     return cure_of_key(key, value, catalogue)
-
-
-def _known_case(group: str, choice: str, catalogue: Catalogue) -> str | None:
-    """What is told by the form of a choice: a path, a precision, a family of networks, a name with its depth."""
-    if group == "data" and re.search(r"[/\\.~]", choice):
-        return f"; write data=image_folder data.root={choice}"
-    if group == "device" and _plain(choice) in PRECISIONS:
-        return f"; write device.precision={_plain(choice)}"
-    if group == "model":
-        squeezed, ways = _squeezed(choice), []
-        if deep := re.fullmatch(r"(resnet|vgg)(\d+)(bn)?", squeezed):
-            if int(deep[2]) in synonyms.DEPTHS[deep[1]]:
-                ways.append(f"model={deep[1]} model.depth={deep[2]}")
-            if squeezed in synonyms.TORCHVISIONS:
-                ways.append(f"model=torchvision model.architecture={squeezed}")
-        for family, architecture in synonyms.ARCHITECTURES.items():
-            if squeezed.startswith(family):
-                named = _plain(choice) if re.search(r"\d", choice) else architecture
-                ways.append(f"model=torchvision model.architecture={named}")
-        return f"; write {' or '.join(ways)}" if ways else None
-    return None
 
 
 def _cure_of_group(group: str, value: str, catalogue: Catalogue) -> str:
@@ -165,103 +125,147 @@ def _cure_of_group(group: str, value: str, catalogue: Catalogue) -> str:
     if group == "device" and value.lower() in ("true", "1", "0", "gpu"):
         value = "cuda"
     names = [name.strip() for name in value.strip("[]").split(",")]
-    names = [synonyms.CHOICES.get(group, {}).get(_plain(name), name) for name in names]
-    if all(name in catalogue.groups[group] for name in names):
-        return f"; write {catalogue.choose(group, ','.join(names))}"
+    known = [name if name in catalogue.groups[group] else _choice_meant(group, name, catalogue) for name in names]
+    if all(known):
+        return f"; write {catalogue.choose(group, ','.join(map(str, known)))}"
     return cure_of_choice(group, value, catalogue) if value else f"; write {group}=CHOICE"
 
 
-def _best_places(key: str, setting: str, catalogue: Catalogue) -> list[Place]:
-    """Of the keys that end so those likeliest meant: of the run at hand, else of the same group, else all."""
-    places = catalogue.ending_so(setting)
-    group, _, rest = key.partition(".")
-    named = [place for place in places if place.group == group and place.choice == rest.partition(".")[0]]
-    same_group = [place for place in places if place.group == group]
-    for found in (named, same_group, places):
-        if active := [place for place in found if catalogue.is_active(place)]:
-            return active
-        if found:
-            return found
-    return []
+def _choice_meant(group: str, choice: str, catalogue: Catalogue) -> str | None:
+    """The choice of the group that has this name in other letters, within a longer one, or is called so elsewhere."""
+    return another_name(choice, catalogue.groups[group], synonyms.CHOICES.get(group, {}))
 
 
-def _cure_by_places(places: Sequence[Place], value: str, catalogue: Catalogue, of: str | None = None) -> str:
-    """Overrides that set the key in the places it has, and choose what it belongs to where the run has not."""
-    value = value or "VALUE"
-    keys = list(dict.fromkeys(place.key for place in places))
-    what = f"; {of} is a setting, " if of else "; "
-    if all(catalogue.is_active(place) for place in places):
-        if not of:
-            return f"; did you mean {' or '.join(as_override(key, value, catalogue) for key in keys[:MOST])}?"
-        return f"{what}write {' or '.join(as_override(key, value, catalogue) for key in keys[:MOST])}"
-    keys_of = {(place.group, place.choice): place.key for place in places if place.group}
-    choices = sorted(keys_of, key=lambda place: place[1] not in synonyms.USUAL)
-    ways = [f"{catalogue.choose(*choice)} {keys_of[choice]}={value}" for choice in choices[:MOST]]
-    own = sorted({place.group for place in places})
+def _known_case(group: str, choice: str, catalogue: Catalogue) -> str | None:
+    """What is told by the form of a choice: nothing, a path, a precision, a network with its depth or torchvision's."""
+    if group in LIST_GROUPS and plain(choice) in ("none", "null", "false", "off"):
+        return f"; write '{group}=[]'"
+    if group == "data" and re.search(r"[/\\.~]", choice):
+        return f"; write data=image_folder {override('data.root', choice)}"
+    if group == "device" and (precision := synonyms.VALUES["precision"].get(plain(choice))):
+        return f"; write device.precision={precision}"
+    if group != "model":
+        return None
+    name, ways = squeezed(choice), []
+    deep = re.fullmatch(r"(resnet|vgg)(\d+)(bn)?", name)
+    if deep and int(deep[2]) in synonyms.DEPTHS[deep[1]]:
+        ways.append(f"model={deep[1]} model.depth={deep[2]}")
+    known = {squeezed(architecture): architecture for architecture in synonyms.TORCHVISIONS}
+    family = [usual for begin, usual in synonyms.ARCHITECTURES.items() if name.startswith(begin)]
+    if name not in catalogue.groups["model"]:
+        is_told = family and name not in synonyms.ARCHITECTURES
+        architectures = [known[name]] if name in known else nearest(name, known.values(), SURE) if is_told else []
+        ways += [f"model=torchvision model.architecture={found}" for found in architectures or family]
+    return f"; write {' or '.join(ways)}" if ways else None
+
+
+def _cure_by_name(key: str, name: str, value: str, catalogue: Catalogue) -> str:
+    """Where the last part of the key is a setting, as it is or by another word, or a choice."""
+    found = places.best_places(key, name, catalogue)
+    is_told = name == synonyms.KEYS.get(plain(key.rpartition(".")[2]))  # then whatever the value
+    if fitting := found if is_told else [place for place in found if place.takes(value)]:
+        return _cure_by_places(key, fitting, value, catalogue)
+    groups = catalogue.groups_with(name)
+    return _cure_by_choices(name, groups, value, catalogue) if groups else ""
+
+
+def _cure_by_choices(name: str, groups: Sequence[str], value: str, catalogue: Catalogue) -> str:
+    """Where a key is a choice: that choice and, where it has one setting and the value fits it, also that."""
+    ways = []
+    for group in groups[:MOST]:
+        own = [place for place in catalogue.places if (place.group, place.choice) == (group, name)]
+        fits = len(own) == 1 and value and own[0].takes(value) and isinstance(own[0].default, int | float)
+        ways.append(" ".join([catalogue.choose(group, name), *([override(own[0].key, value)] if fits else [])]))
+    return f"; {name} is a choice, write {' or '.join(ways)}"
+
+
+def _cure_by_value(key: str, value: str, catalogue: Catalogue, *, named: bool) -> str:
+    """By a value that is a choice: of a group that the key names in other words, or, where it is rare, of any."""
+    words = places.words_meant(key)
+    for group in catalogue.groups:
+        names = [name.strip() for name in value.strip("[]").split(",")]
+        if named:
+            known = [n if n in catalogue.groups[group] else _choice_meant(group, n, catalogue) for n in names]
+            known = known if has_all(words, [group]) else []
+        else:
+            known = [
+                next((n for n in catalogue.groups[group] if squeezed(n) == squeezed(name)), None) for name in names
+            ]
+        if known and all(known) and known != ["none"]:
+            return f"; write {catalogue.choose(group, ','.join(map(str, known)))}"
+    return ""
+
+
+def _cure_by_words(key: str, value: str, catalogue: Catalogue) -> str:
+    """By the words of the key: a setting, or a choice where that accounts for more of them."""
+    used, found = places.by_words(key, value, catalogue)
+    used_by_choice, chosen = places.choices_by_words(key, catalogue)
+    if used_by_choice > used:
+        return _cure_by_choices(chosen[0][1], [group for group, _ in chosen], value, catalogue)
+    return _cure_by_places(key, found, value, catalogue)
+
+
+def _cure_by_switch(key: str, value: str, catalogue: Catalogue) -> str:
+    """Of `channels_last=true` or `use_amp=true`: the key of the run that has such a word for a value."""
+    if value.lower() not in ("true", "yes", "on"):
+        return ""
+    words = set(words_of(key))
+    found = [
+        (len(phrase), override(place.key, meant))
+        for setting, values in synonyms.VALUES.items()
+        for phrase, meant in values.items()
+        for place in catalogue.places
+        if place.setting == setting and catalogue.is_active(place) and set(words_of(phrase)) <= words
+    ]
+    return f"; write {max(found)[1]}" if found else ""
+
+
+def _cure_by_spelling(key: str, value: str, catalogue: Catalogue) -> str:
+    """By a setting, a choice or another word for one of them, anywhere, that is spelled nearly so."""
+    last = plain(key).rpartition(".")[2]
+    everywhere = [*(place.setting.rpartition(".")[2] for place in catalogue.places)]
+    everywhere += [*(choice for all_of in catalogue.groups.values() for choice in all_of), *synonyms.KEYS]
+    for name in nearest(last, everywhere, SURE, most=2):
+        meant = synonyms.KEYS.get(name, name)
+        if meant in catalogue.groups:
+            return _cure_of_group(meant, value, catalogue)
+        if cure := _cure_by_name(key, meant, value, catalogue):
+            return cure
+    return ""
+
+
+def _cure_by_places(key: str, found: Sequence[Place], value: str, catalogue: Catalogue, of: str | None = None) -> str:
+    """Overrides that set the key in the places it has, and choose what it belongs to where the run has not; empty where
+    there are no places."""
+    found = [p for p in found if value in catalogue.groups.get(p.key, [value])] or found
+    if not found:
+        return ""
+    what = f"; {of} is a setting, write" if of else "; write"
+    active = [place for place in found if catalogue.is_active(place)]
+    if active:
+        nearest_first = sorted(active, key=lambda place: -likeness(key, place.key) if "." in key else 0)
+        ways = list(dict.fromkeys(_setting(place, value, catalogue) for place in nearest_first))
+        return f"{what} {' or '.join(ways[:MOST])}" if of else f"; did you mean {' or '.join(ways[:MOST])}?"
+    by_choice = {(place.group, place.choice): place for place in found}
+    choices = sorted(
+        by_choice, key=lambda of: (-likeness(key, by_choice[of].key) if "." in key else 0, of[1] not in synonyms.USUAL)
+    )
+    ways = [f"{catalogue.choose(*of)} {_setting(by_choice[of], value, catalogue)}" for of in choices[:MOST]]
+    own = sorted({place.group for place in found})
     chosen = next(iter(catalogue.chosen.get(own[0], ())), None) if len(own) == 1 else None
     if chosen and own[0] not in LIST_GROUPS:
         having = ", ".join(choice for _, choice in choices)
-        return f"; {own[0]}={chosen} has no such setting, {having} {'has' if len(choices) == 1 else 'have'}: {ways[0]}"
-    return f"{what}write {' or '.join(ways)}"
+        return f"; {chosen} has no such setting, {having} {'has' if len(choices) == 1 else 'have'}: write {ways[0]}"
+    return f"{what} {' or '.join(ways)}"
 
 
-def as_override(key: str, value: str, catalogue: Catalogue) -> str:
-    """`KEY=VALUE`; of a group that takes a list the list with what it has already."""
-    return catalogue.choose(key, value) if value in catalogue.groups.get(key, ()) else f"{key}={value}"
-
-
-def _near_settings(setting: str, key: str, catalogue: Catalogue) -> list[str]:
-    """Names of settings and choices spelled like this one; those that the run has in the place typed come first."""
-    parent = key.rpartition(".")[0]
-    beside = [
-        p.setting.rpartition(".")[2]
-        for p in catalogue.places
-        if catalogue.is_active(p) and p.key.rpartition(".")[0] == parent
-    ]
-    here = difflib.get_close_matches(setting, beside, n=1, cutoff=NEAR)
-    everywhere = [
-        *(p.setting.rpartition(".")[2] for p in catalogue.places),
-        *(c for all_of in catalogue.groups.values() for c in all_of),
-    ]
-    everywhere += [*synonyms.KEYS]
-    found = difflib.get_close_matches(setting, list(dict.fromkeys(everywhere)), n=2, cutoff=SURE)
-    return [*here, *(synonyms.KEYS.get(name, name) for name in found)]
-
-
-def _file_of(group: str, choice: str, config_dir: str | None) -> Path:
-    """The file of the user's own folder, else ours."""
-    own = Path(config_dir or conf_folder(), group, f"{choice}.yaml")
-    return own if own.exists() else conf_folder() / group / f"{choice}.yaml"
-
-
-def _top_places() -> Iterator[Place]:
-    config = _read(conf_folder() / "config.yaml")
-    yield from (
-        Place("", "", key) for key in _flat({k: v for k, v in config.items() if k not in ("defaults", "hydra")})
-    )
-    yield from (Place("", "", group) for group in GROUPS)
-
-
-def _flat(node: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
-    for key, value in node.items():
-        if isinstance(value, Mapping) and value:
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}"
-
-
-def _read(file: Path) -> dict[str, Any]:
-    try:
-        node = read_yaml(file)
-    except UNREADABLE:  # a file of the user's, of which Hydra's loader says what is wrong
-        return {}
-    return node if isinstance(node, dict) else {}
-
-
-def _plain(word: str) -> str:
-    """`Fashion-MNIST` as `fashion_mnist`, `batchSize` as `batch_size`."""
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", word.strip()).replace("-", "_").replace(" ", "_").lower()
-
-
-def _squeezed(word: str) -> str:
-    return re.sub(r"[^a-z0-9]", "", word.lower())
+def _setting(place: Place, value: str, catalogue: Catalogue) -> str:
+    """The override that gives the value to a place, in the form it has there."""
+    if value in catalogue.groups.get(place.key, ()):
+        return catalogue.choose(place.key, value)
+    value = synonyms.VALUES.get(place.setting, {}).get(plain(value), value) or "VALUE"
+    if isinstance(place.default, bool) and re.fullmatch(r"[\d.]+", value):
+        value = "true" if float(value) else "false"
+    if value != "VALUE" and not place.takes(value):
+        value = str(place.default).replace(" ", "") if isinstance(place.default, list) else "VALUE"
+    return override(place.key, value)

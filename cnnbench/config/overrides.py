@@ -1,5 +1,6 @@
 """Every mistake in the overrides of a command line, where Hydra would stop at the first."""
 
+import functools
 import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,12 +14,15 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
+from cnnbench.config.catalogue import Catalogue
+from cnnbench.config.catalogue import override as as_typed
 from cnnbench.config.composition import compose_overrides, first_line, to_plain
-from cnnbench.config.cures import Catalogue, cure_of_choice, cure_of_key, cure_of_pair, cure_of_word
+from cnnbench.config.cures import cure_of_choice, cure_of_key
 from cnnbench.config.refusal import RUNS_CODE, foreign_words, is_hydras, is_special
 from cnnbench.config.run_config import check_config
 from cnnbench.config.settings import check_values
 from cnnbench.config.tables import GROUPS, LIST_GROUPS, conf_folder
+from cnnbench.config.typed import parse
 from cnnbench.errors import CnnbenchError, ConfigError
 
 if TYPE_CHECKING:
@@ -43,10 +47,11 @@ def refuse_mistakes(
     good: list[Override] = []
     wrong: list[tuple[str, str]] = []
     unclear: set[str] = set()  # groups whose settings cannot be judged, for their choice is wrong
-    parsed = list(_parse(overrides, groups, findings))
+    parsed = list(parse(overrides, findings, functools.partial(catalogue_beside, overrides, config_dir)))
     findings += foreign_words(parsed)
     for override in [override for override in parsed if not foreign_words([override]) and not is_hydras(override)]:
-        refused = _wrong_use(override, groups) + _wrong_sweep(override, sweep)
+        refused = _wrong_use(override, groups)
+        refused += [] if sweep else _wrong_sweep(override, parsed, groups, config_dir)
         choices = [] if refused else _wrong_choices(override, groups)
         findings += refused
         wrong += choices
@@ -64,9 +69,11 @@ def refuse_mistakes(
     except ConfigError as error:
         raise ConfigError(*findings, *error.findings) from None
     known = {key for config in composed for key in _flatten(config)}
-    unknown = [o for o in good if o not in chosen and not o.is_add() and o.key_or_group not in known]
+    absent = [o for o in good if o not in chosen and o.key_or_group not in known]
+    job = next(_jobs(chosen))
+    unknown = [o for o in absent if not o.is_add() or _objections(f"{o.key_or_group}: ", _values(o), job, config_dir)]
     if wrong or unknown:
-        catalogue = Catalogue(groups, choices_of(composed), config_dir)
+        catalogue = Catalogue(groups, choices_of(composed) | _right_of(parsed, wrong, groups), config_dir)
         findings += [
             f"{group}={choice}: no such {group}{cure_of_choice(group, choice, catalogue)}" for group, choice in wrong
         ]
@@ -85,6 +92,17 @@ def choices_of(configs: Sequence[Any]) -> dict[str, list[str]]:
         node = config.get(group) or {}
         found[group] |= dict.fromkeys(node if group in LIST_GROUPS else [str(node.get("name"))])
     return {group: list(names) for group, names in found.items()}
+
+
+def catalogue_beside(words: Sequence[str], config_dir: str | None) -> Catalogue:
+    """What can be typed beside these words, of which some are wrong; with the choices that they make, if right."""
+    groups = groups_of(config_dir)
+    choices = [text for text in words if text.partition("=")[0] in groups and "=" in text]
+    try:
+        composed = compose_overrides(choices, config_dir)
+    except (HydraException, OmegaConfBaseException, ConfigError):
+        composed = compose_overrides([], config_dir)
+    return Catalogue(groups, choices_of([composed]), config_dir)
 
 
 def every_job(overrides: Sequence[str], config_dir: str | None = None) -> list[list[str]]:
@@ -142,37 +160,6 @@ def groups_of(config_dir: str | None) -> dict[str, list[str]]:
     return {group: sorted(set(choices)) for group, choices in groups.items()}
 
 
-def _parse(overrides: Sequence[str], groups: Mapping[str, list[str]], findings: list[str]) -> Iterator[Override]:
-    """What can be read of `overrides`; appends to `findings` what cannot be."""
-    parser = OverridesParser.create()
-    words = iter(itertools.zip_longest(overrides, overrides[1:]))
-    catalogue = Catalogue(groups, {}) if any("=" not in text for text in overrides) else None
-    for text, following in words:
-        if catalogue and (pair := re.fullmatch(r"([a-z_][\w.]*):\s*([^=]+)", text)):
-            cure = cure_of_pair(pair[1], pair[2], catalogue) or "; write KEY=VALUE"
-            findings.append(f"{text}: is no KEY=VALUE{cure}")
-            continue
-        if catalogue and re.fullmatch(r"\w[\w./-]*", text):
-            paired = cure_of_pair(text, following, catalogue) if following and "=" not in following else None
-            if paired:
-                next(words)
-            both = f"{text} {following}" if paired else text
-            findings.append(f"{both}: is no KEY=VALUE{paired or cure_of_word(text, catalogue)}")
-            continue
-        try:
-            override = parser.parse_override(text)
-        except HydraException as error:
-            findings.append(
-                f"{text}: cannot be read as KEY=VALUE ({first_line(error)}); "
-                f"a value with special characters needs quotes that reach cnnbench: 'KEY=\"VALUE\"'"
-            )
-            continue
-        if not override.key_or_group:
-            findings.append(f"{text}: has no key; write KEY=VALUE")
-            continue
-        yield override
-
-
 def _is_choice(override: Override, groups: Mapping[str, list[str]]) -> bool:
     """Whether it picks from a group; `model={depth: 2}` changes values instead."""
     return override.key_or_group in groups and not isinstance(override.value(), dict)
@@ -186,7 +173,9 @@ def _wrong_use(override: Override, groups: Mapping[str, list[str]]) -> list[str]
     if group == "ablation":
         return [f"{override.input_line}: a run has no such group; it is for `cnnbench ablate`"]
     if group not in LIST_GROUPS and any(isinstance(value, list) for value in _chosen_values(override)):
-        return [f"{override.input_line}: takes one {group}; only {', '.join(LIST_GROUPS)} take a list"]
+        names = [str(name) for value in _chosen_values(override) for name in _as_list(value)]
+        cure = f"write {group}={names[0]}" if len(names) == 1 else f"sweep over them with -m {group}={','.join(names)}"
+        return [f"{override.input_line}: takes one {group}, only {', '.join(LIST_GROUPS)} take a list; {cure}"]
     return []
 
 
@@ -204,11 +193,28 @@ def _chosen_values(override: Override) -> list[Any]:
     return [parser.parse_override(text).value() for text in _values(override)]
 
 
-def _wrong_sweep(override: Override, sweep: bool) -> list[str]:
-    if sweep or not override.is_sweep_override():
+def _wrong_sweep(
+    override: Override, parsed: Sequence[Override], groups: Mapping[str, list[str]], config_dir: str | None
+) -> list[str]:
+    """Why it cannot take several values without -m: one list was meant, a decimal comma, or a sweep."""
+    if not override.is_sweep_override():
         return []
-    text = override.input_line
-    return [f"{text}: several values; sweep over them with -m, or write one list as 'KEY=[A,B]'"]
+    key, _, values = (override.input_line or "").partition("=")
+    ways = {}
+    if key not in groups or key in LIST_GROUPS:
+        ways[f"write one list as '{key}=[{values}]'"] = [f"{key}=[{values}]"]
+    if re.fullmatch(r"\d+,\d+", values):
+        ways[f"write {key}={values.replace(',', '.')}"] = [f"{key}={values.replace(',', '.')}"]
+    ways[f"sweep over them with -m {as_typed(key, values)}"] = _values(override)
+    chosen = [other.input_line or "" for other in parsed if _is_choice(other, groups) and other is not override]
+    works = [way for way, texts in ways.items() if not _objections(key, texts, chosen, config_dir)]
+    return [f"{override.input_line}: several values; {', or '.join(works or list(ways)[-1:])}"]
+
+
+def _objections(key: str, texts: Sequence[str], chosen: Sequence[str], config_dir: str | None) -> list[str]:
+    """What is wrong with any of the overrides, all of the same key, beside these choices."""
+    found = [finding for text in texts for finding in _value_findings([*chosen, text], config_dir)]
+    return [finding for finding in found if finding.startswith(key)]
 
 
 def _as_list(value: Any) -> list[Any]:
@@ -257,6 +263,15 @@ def _unknown_key(override: Override, catalogue: Catalogue) -> str:
     return f"{key}: unknown key{cure_of_key(key, (override.input_line or '').partition('=')[2], catalogue)}"
 
 
+def _right_of(
+    parsed: Sequence[Override], wrong: Sequence[tuple[str, str]], groups: Mapping[str, list[str]]
+) -> dict[str, list[str]]:
+    """Of the lists in which a choice is wrong those that are right."""
+    lists = [o for o in parsed if o.key_or_group in LIST_GROUPS and o.key_or_group in dict(wrong)]
+    named = {o.key_or_group: [str(name) for value in _chosen_values(o) for name in _as_list(value)] for o in lists}
+    return {group: [name for name in names if name in groups[group]] for group, names in named.items()}
+
+
 def _value_findings(job: Sequence[str], config_dir: str | None) -> Sequence[str]:
     try:
         check_config(to_plain(compose_overrides(job, config_dir)))
@@ -279,5 +294,7 @@ def _why_not_merged(text: str, job: Sequence[str], config_dir: str | None) -> st
     except (HydraException, OmegaConfBaseException) as error:
         if isinstance(error.__cause__, ConfigAttributeError | ConfigKeyError):  # there is no such key in this job
             return None
+        if text.startswith("+") and "already" in str(error):
+            return f"is there already; write {text.lstrip('+')}"
         return f"does not fit there ({first_line(error)})"
     return None

@@ -15,8 +15,11 @@ from dataclasses import dataclass
 from importlib.metadata import entry_points
 from typing import Annotated, Any, Literal, NewType, Union, get_args, get_origin
 
-from cnnbench.config.mistakes import did_you_mean, suggest
+from cnnbench.config import synonyms
+from cnnbench.config.catalogue import override
+from cnnbench.config.mistakes import another_name, did_you_mean, same_name, suggest
 from cnnbench.config.tables import GROUPS, Table
+from cnnbench.config.words import SLIP, nearest
 from cnnbench.errors import ConfigError
 
 Node = Mapping[str, Any]
@@ -100,7 +103,18 @@ def whole_epochs(value: float, epochs: int) -> int:
     return max(1, math.ceil(round(in_epochs(value, epochs), 9)))  # 0.07 * 100 is a little more than 7
 
 
-OTHER_WORDS = {"yes": True, "y": True, "on": True, "no": False, "n": False, "off": False, "none": None, "nil": None}
+OTHER_WORDS = {
+    "yes": True,
+    "y": True,
+    "on": True,
+    "enabled": True,
+    "no": False,
+    "n": False,
+    "off": False,
+    "disabled": False,
+    "none": None,
+    "nil": None,
+}
 
 
 def spell(value: Any) -> str:
@@ -183,20 +197,32 @@ def check_values(node: Node, expected: Mapping[str, Any], path: str, epochs: int
 
 def cure_of_value(key: str, annotation: Any, value: Any) -> str:
     """What was probably meant by a value that does not fit; empty where nothing comes to mind."""
+    if isinstance(value, list):
+        return f"; write {override(key, spell(value[0]))}" if len(value) == 1 and accepts(annotation, value[0]) else ""
     if not isinstance(value, str):
-        return f"; write '{key}=[{spell(value)}]'" if accepts(annotation, [value]) else ""
+        fitting = next((other for other in ([value], _whole(value)) if accepts(annotation, other)), None)
+        return f"; write {override(key, spell(fitting))}" if fitting is not None else ""
     words = {spell(word): word for word in (True, False, None)} | OTHER_WORDS
     word = value.lower().strip(" .!")
     if word in words and accepts(annotation, words[word]):
         return f"; write {key}={spell(words[word])}"
     if accepts(annotation, 1) and (several := re.fullmatch(r"(\d+)\s*(?:-|\.\.|to)\s*(\d+)", value)):
         return f"; of several write -m '{key}=range({several[1]},{int(several[2]) + 1})'"
-    if (number := re.match(r"[-+]?\d+(\.\d+)?(e[-+]?\d+)?", value)) and re.fullmatch(
-        r" *[%a-zA-Z]+", value[number.end() :]
-    ):
-        plain = int(number[0]) if number[0].isdigit() else float(number[0])
-        return f"; write {key}={number[0]}" if accepts(annotation, plain) else ""
-    return did_you_mean(value, [spell(choice) for choice in choices_of(annotation)])
+    if number := re.fullmatch(r"\s*([-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?)\s*([%a-zA-Z]*)\s*", value):
+        read = float(number[1])
+        values = (read / 100,) if number[2] == "%" else ()
+        fitting = [other for other in (*values, _whole(read), read) if accepts(annotation, other)]
+        return f"; write {key}={spell(fitting[0])}" if fitting else ""
+    known = [spell(choice) for choice in choices_of(annotation)]
+    others = synonyms.VALUES.get(key.rpartition(".")[2], {})
+    slips = nearest(value, known, SLIP)
+    meant = same_name(value, known, others) or (slips[0] if slips else another_name(value, known, others))
+    return f"; did you mean {meant!r}?" if meant in known else did_you_mean(value, known)
+
+
+def _whole(value: Any) -> Any:
+    """A number without a fraction as a whole one."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def choices_of(annotation: Any) -> list[Any]:

@@ -51,9 +51,6 @@ KEYS = {
     "amp": "precision",
     "mixed_precision": "precision",
     "dtype": "precision",
-    "fp16": "precision",
-    "bf16": "precision",
-    "channels_last": "memory_format",
     "torch_compile": "compile",
     "accelerator": "device",
     "gpu": "device",
@@ -100,6 +97,35 @@ KEYS = {
     "tracker": "logging",
     "trackers": "logging",
     "report_to": "logging",
+    "epsilon": "eps",
+    "validation": "val",
+    "valid": "val",
+    "pct": "fraction",
+    "sched": "schedule",
+    "aa": "augmentation",
+    "cbs": "regularization",
+    "callbacks": "regularization",
+    "units": "hidden",
+    "project": "hydra.run.dir",
+    "output": "hydra.run.dir",
+    "save_total_limit": "keep",
+    "ps": "dropout",
+    "tol": "min_delta",
+    "pct_start": "warmup_fraction",
+    "warmup_ratio": "warmup_epochs",
+    "decay_rate": "gamma",
+    "lr_step_size": "milestones",
+    "target_size": "image_size",
+    "crop_size": "image_size",
+    "beta_1": "betas",
+    "beta_2": "betas",
+    "hflip": "flip.horizontal",
+    "fliplr": "flip.horizontal",
+    "vflip": "flip.vertical",
+    "flipud": "flip.vertical",
+    "reprob": "cutout",
+    "valid_pct": "val_fraction",
+    "drop_path": "stochastic_depth",
 }
 """By another word, the last part of a key, the group or the choice that it stands for."""
 
@@ -112,6 +138,7 @@ CHOICES = {
         "residual": "deep_residual",
     },
     "data": {
+        "fake": "synthetic",
         "folder": "image_folder",
         "fashion": "fashion_mnist",
         "fmnist": "fashion_mnist",
@@ -123,6 +150,7 @@ CHOICES = {
         "hflip": "flip",
         "horizontal_flip": "flip",
         "random_erasing": "cutout",
+        "rand": "randaugment",
         "rotation": "rotate",
     },
     "loss": {"ce": "cross_entropy", "nll": "cross_entropy", "huber": "smooth_l1", "mse": "smooth_l1"},
@@ -141,6 +169,8 @@ CHOICES = {
         "weight_decay": "l2",
         "clip": "gradient_clip",
         "freeze": "freeze_first_layer",
+        "stochastic_weight_averaging": "swa",
+        "averaged": "ema",
         "moving_average": "ema",
         "drop_path": "stochastic_depth",
     },
@@ -151,7 +181,7 @@ CHOICES = {
         "channel": "filter",
     },
     "logging": {"tb": "tensorboard", "weights_and_biases": "wandb", "ml_flow": "mlflow"},
-    "device": {"gpu": "cuda", "nvidia": "cuda", "rocm": "cuda", "metal": "mps", "processor": "cpu"},
+    "device": {"gpu": "cuda", "0": "cuda", "nvidia": "cuda", "rocm": "cuda", "metal": "mps", "processor": "cpu"},
 }
 """By group and another word, the choice that it stands for."""
 
@@ -171,11 +201,41 @@ ARCHITECTURES = {
 DEPTHS = {"resnet": (18, 20, 32, 34, 44, 50, 56, 110), "vgg": (11, 13, 16, 19)}
 """Of models that people name together with their depth, as resnet18, the depths there are."""
 
-TORCHVISIONS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "vgg11", "vgg13", "vgg16", "vgg19")
-"""Those of them that torchvision has too."""
+TORCHVISIONS = (
+    "alexnet", "convnext_base", "convnext_large", "convnext_small", "convnext_tiny", "densenet121", "densenet161",
+    "densenet169", "densenet201", "efficientnet_b0", "efficientnet_b1", "efficientnet_b2", "efficientnet_b3",
+    "efficientnet_b4", "efficientnet_b5", "efficientnet_b6", "efficientnet_b7", "efficientnet_v2_l",
+    "efficientnet_v2_m", "efficientnet_v2_s", "googlenet", "inception_v3", "mnasnet0_5", "mnasnet0_75", "mnasnet1_0",
+    "mnasnet1_3", "mobilenet_v2", "mobilenet_v3_large", "mobilenet_v3_small", "regnet_x_16gf", "regnet_x_1_6gf",
+    "regnet_x_32gf", "regnet_x_3_2gf", "regnet_x_400mf", "regnet_x_800mf", "regnet_x_8gf", "regnet_y_128gf",
+    "regnet_y_16gf", "regnet_y_1_6gf", "regnet_y_32gf", "regnet_y_3_2gf", "regnet_y_400mf", "regnet_y_800mf",
+    "regnet_y_8gf", "resnet101", "resnet152", "resnet18", "resnet34", "resnet50", "resnext101_32x8d",
+    "resnext101_64x4d", "resnext50_32x4d", "shufflenet_v2_x0_5", "shufflenet_v2_x1_0", "shufflenet_v2_x1_5",
+    "shufflenet_v2_x2_0", "squeezenet1_0", "squeezenet1_1", "vgg11", "vgg11_bn", "vgg13", "vgg13_bn", "vgg16",
+    "vgg16_bn", "vgg19", "vgg19_bn", "wide_resnet101_2", "wide_resnet50_2",
+)  # fmt: skip
+"""The convolutional classifiers of torchvision, which takes seconds to import."""
 
 USUAL = ("sgd", "image_folder", "plain")
 """Of several choices that have a setting, those to be shown first."""
+
+VALUES = {
+    "precision": {
+        "fp32": "fp32", "float32": "fp32", "float": "fp32", "32": "fp32", "32_true": "fp32", "single": "fp32",
+        "fp16": "fp16", "float16": "fp16", "half": "fp16", "16": "fp16", "16_mixed": "fp16",
+        "bf16": "bf16", "bfloat16": "bf16", "bf16_mixed": "bf16", "amp": "bf16", "mixed_precision": "bf16",
+        "tf32": "tf32",
+    },
+    "memory_format": {"channels_last": "channels_last", "nhwc": "channels_last", "nchw": "contiguous"},
+    "compile": {"torch_compile": "true", "jit": "true"},
+    "select": {"best": "best"},
+    "norm": {"batch_norm": "batch", "batch_normalization": "batch", "bn": "batch", "group_norm": "group", "gn": "group",
+             "layer_norm": "layer", "ln": "layer", "identity": "none"},
+    "activation": {"swish": "silu", "logistic": "sigmoid", "lrelu": "leaky_relu"},
+    "pool": {"average": "avg", "mean": "avg", "maximum": "max", "strided": "stride"},
+    "head": {"linear": "fc", "flatten": "fc", "fully_connected": "fc", "average": "gap"},
+}  # fmt: skip
+"""By setting and another word, the value that it stands for; a switch of other programs is called so too."""
 
 FLAGS = {"e": "epochs", "b": "batch_size", "s": "seed", "o": "output_dir", "d": "data", "lr": "lr", "bs": "batch_size"}
 """Settings that other programs take as short flags."""

@@ -4,11 +4,13 @@ import re
 import shlex
 
 import pytest
+import yaml
 
 from cnnbench.config import synonyms
 from cnnbench.config.compose import compose
-from cnnbench.config.settings import cure_of_value
-from cnnbench.config.tables import GROUPS, conf_folder
+from cnnbench.config.run_config import RunConfig, types_of
+from cnnbench.config.settings import accepts, cure_of_value, settings
+from cnnbench.config.tables import GROUPS, conf_folder, table_of
 from cnnbench.errors import ConfigError
 
 CURES = [
@@ -39,6 +41,27 @@ CURES = [
     (["epochs=10epochs"], "write epochs=10"),
     (["model", "deep"], "model deep: is no KEY=VALUE; write model=deep"),
     (["deep"], "deep: is no KEY=VALUE; write model=deep"),
+    (["epochs", "=", "5"], "epochs = 5: is no KEY=VALUE; write epochs=5"),
+    (["epochs=", "5"], "epochs= 5: is no KEY=VALUE; write epochs=5"),
+    (["epochs:=5"], "write epochs=5"),
+    (["model=plain", "model.pool/size=3"], "did you mean model.pool_size=3?"),
+    (["Model.PoolCeilMode=true"], "did you mean model.pool_ceil_mode=true?"),
+    (["model.widhts=[8,8]"], "did you mean 'model.widths=[8,8]'?"),
+    (["early_stopping_patience=3"], "'regularization=[early_stopping]' regularization.early_stopping.patience=3"),
+    (["trainer.max_epochs=3"], "did you mean epochs=3?"),
+    (["solver=adam"], "write optimizer=adam"),
+    (["channels_last=true"], "write device.memory_format=channels_last"),
+    (["amp=true"], "write device.precision=bf16"),
+    (["model.drop=0.5"], "did you mean model.dropout=0.5?"),
+    (["+epochs=5"], "is there already; write epochs=5"),
+    (["+model.orm=group"], "did you mean model.norm=group?"),
+    (["model.widths=32,64"], "write one list as 'model.widths=[32,64]'"),
+    (["epochs=[5]"], "write epochs=5"),
+    (["data.val_fraction=20%"], "write data.val_fraction=0.2"),
+    (["data.val_fraction=0,2"], "write data.val_fraction=0.2"),
+    (["model.activation=LeakyReLU"], "did you mean 'leaky_relu'?"),
+    (["schedule=CosineAnnealingLR"], "did you mean schedule=cosine?"),
+    (["model=EfficientNetB0"], "model=torchvision model.architecture=efficientnet_b0"),
 ]
 
 
@@ -67,10 +90,45 @@ def test_another_word_for_a_key_stands_for_one_that_is_there():
         assert any(re.search(rf"^\s*{last}:", text, re.MULTILINE) for text in words), meant
 
 
-def test_the_architectures_to_begin_with_are_torchvisions():
+def test_the_architectures_named_are_torchvisions():
     from torchvision import models
 
-    assert set(synonyms.ARCHITECTURES.values()) <= set(models.list_models(module=models))
+    assert set(synonyms.ARCHITECTURES.values()) <= set(synonyms.TORCHVISIONS)
+    assert set(synonyms.TORCHVISIONS) <= set(models.list_models(module=models))
+
+
+def test_another_word_for_a_value_stands_for_one_that_is_there():
+    kinds = {}
+    for group in GROUPS:
+        for function in table_of(group).values():
+            for key, kind in settings(function).items():
+                kinds.setdefault(key, []).append(kind)
+    kinds |= {key: [kind] for key, kind in types_of(RunConfig).items()}
+    for setting, values in synonyms.VALUES.items():
+        for meant in set(values.values()):
+            value = yaml.safe_load(meant)
+            assert any(accepts(kind, value) for kind in kinds[setting]), (setting, meant)
+
+
+@pytest.mark.parametrize("override", ["no_ema=true", "without_mixup=true"])
+def test_a_word_that_turns_the_meaning_round_gives_no_cure_of_the_contrary(override):
+    with pytest.raises(ConfigError) as caught:
+        compose([override])
+    assert "regularization" not in caught.value.findings[0]
+
+
+def test_a_choice_mended_in_a_list_keeps_the_others():
+    with pytest.raises(ConfigError) as caught:
+        compose(["regularization=[ema,MixUp]"])
+    assert "'regularization=[ema,mixup]'" in caught.value.findings[0]
+
+
+def test_a_list_of_one_where_one_is_wanted_is_told_without_brackets(cnnbench):
+    assert "write model=deep\n" in cnnbench("train", "model=[deep]")[2]
+
+
+def test_a_flag_is_cured_beside_the_choices_that_were_made(cnnbench):
+    assert "write optimizer.momentum=0.8" in cnnbench("train", "optimizer=sgd", "--momentum=0.8")[2]
 
 
 def test_a_flag_that_is_a_setting_is_told_so(cnnbench):
@@ -118,7 +176,7 @@ def test_a_margin_is_in_points(cnnbench, train, margin, cure):
 def test_words_for_yes_no_and_nothing_are_told_as_yaml_has_them():
     assert cure_of_value("a.b", bool, "yes") == "; write a.b=true"
     assert cure_of_value("a.b", int | None, "None") == "; write a.b=null"
-    assert cure_of_value("a.b", float, "0.1%") == "; write a.b=0.1"
+    assert cure_of_value("a.b", float, "50%") == "; write a.b=0.5"
     assert cure_of_value("a.b", float, "fast") == ""
 
 
