@@ -55,8 +55,9 @@ def short_for(key: str, value: str, catalogue: Catalogue) -> list[Place]:
 
 def by_words(key: str, value: str, catalogue: Catalogue) -> tuple[int, list[Place]]:
     """The settings all of whose words are among those of the key, with most of their choice's and group's; and how many
-    words of the key they account for."""
-    words = words_meant(key)
+    words of the key they account for. A group that the key begins with is no word: `model.` means no `mode`."""
+    head, _, rest = key.partition(".")
+    words = words_meant(rest if head in catalogue.groups and rest else key)
     places = [(_score(words, place, catalogue), place) for place in catalogue.places if place.takes(value)]
     best = max((score for score, _ in places), default=(0,))
     return best[0], [place for score, place in places if score == best and best[0]]
