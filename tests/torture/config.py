@@ -9,6 +9,7 @@ line a mistake, with nothing written.
 """
 
 import random
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -140,7 +141,8 @@ def judge(report: Report, choices: list[str], bad: dict[str, str], *, by_key: bo
             report.note("not told", f"{text[:200]!r} beside {[*choices, *bad]!r:.3000}: {str(lines)[:2000]}")
         else:
             report.note("bad value" if by_key else "misspelling")
-            if not by_key and f"did you mean {meant}=" not in told[0]:
+            suggestion = rf"did you mean '?(\w+=\[?([\w,]+,)?)?{re.escape(meant)}\b"
+            if not by_key and not re.search(suggestion, told[0]):
                 wrong.append(f"{text}: {told[0]}")
     return wrong
 
