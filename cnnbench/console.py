@@ -4,6 +4,7 @@ import importlib.util
 import json
 import os
 import sys
+import time
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, redirect_stdout
@@ -18,9 +19,12 @@ from cnnbench.errors import ConfigError, DiskError
 
 
 class _Terminal(Console):
+    printed = 0.0  # when last
+
     def print(self, *objects: Any, **options: Any) -> None:
         with _written(self.file):
             super().print(*objects, **options)
+        self.printed = time.monotonic()
 
     def on_broken_pipe(self) -> None:
         """Where rich would exit."""
@@ -113,6 +117,11 @@ def say_json(document: Any) -> None:
     if sys.stdout is not None:
         with _written(sys.stdout):
             sys.stdout.write(text)
+
+
+def has_printed_since(moment: float) -> bool:
+    """Whether something was shown after this `time.monotonic()`."""
+    return max(terminal.printed for terminal in (_out, _err, _pipe)) > moment
 
 
 def remark(text: str) -> None:

@@ -5,6 +5,7 @@ All waits share one display, so that one within another (validation within train
 
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
@@ -122,7 +123,13 @@ def _new_progress(where: Console) -> Progress:
 
 @contextmanager
 def _line_after_a_while(what: str) -> Iterator[None]:
-    timer = threading.Timer(PATIENCE, console.remark, [what])
+    began = time.monotonic()
+
+    def say_what() -> None:
+        if not console.has_printed_since(began):
+            console.remark(what)
+
+    timer = threading.Timer(PATIENCE, say_what)
     timer.daemon = True
     timer.start()
     try:

@@ -63,6 +63,13 @@ def test_elsewhere_one_plain_line_says_it_where_it_takes_long(impatient, capsys)
     assert captured.err == "... reading images\n"
 
 
+def test_where_lines_come_anyway_none_says_what_they_are_waited_for(impatient, capsys):
+    with waiting("epoch 1/9"):
+        console.say("epoch 1 is over")
+        time.sleep(0.3)
+    assert capsys.readouterr() == ("epoch 1 is over\n", "")
+
+
 def test_elsewhere_what_is_quick_says_nothing(capsys):
     with waiting("reading images"):
         pass
@@ -70,7 +77,7 @@ def test_elsewhere_what_is_quick_says_nothing(capsys):
 
 
 def test_a_terminal_that_cannot_move_its_cursor_gets_plain_lines(impatient, monkeypatch, capsys):
-    dumb = Console(force_terminal=True, _environ={"TERM": "dumb"})
+    dumb = console._Terminal(force_terminal=True, _environ={"TERM": "dumb"})
     monkeypatch.setattr(console, "_out", dumb)
     with waiting("reading images"):
         time.sleep(0.3)
