@@ -42,7 +42,17 @@ SLOW = (
     "python docs/results_table.py outputs/listings",
     *(
         f"python tests/benchmarks/{name}"
-        for name in ("many_runs", "peers", "policies", "processor", "scaling", "startup", "streaming", "time_to")
+        for name in (
+            "many_runs",
+            "peers",
+            "policies",
+            "processor",
+            "scaling",
+            "startup",
+            "streaming",
+            "suggestions",
+            "time_to",
+        )
     ),
     "python tests/torture/",
 )
@@ -69,7 +79,7 @@ SIZES = [
     (r"^device=cuda$", "device=cpu"),
 ]
 """What of a `cnnbench` command is made small; all else is run as it is printed."""
-SCRIPT_SIZES = r"(--(?:steps|rounds|epochs|count)) \d+"
+SCRIPT_SIZES = r"(--(?:steps|rounds|epochs|count|per-kind)) \d+"
 ADDED = {
     "train": ["epochs=1"],
     "ablate": ["epochs=1", "seeds=1", "--yes"],  # nobody is there to answer
