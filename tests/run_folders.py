@@ -30,6 +30,7 @@ CONFIG = {
     "regularization": {},
     "pruning": {"name": "none"},
     "device": {"name": "cpu", "precision": "fp32"},
+    "logging": {},
 }
 
 _numbers = itertools.count()

@@ -43,6 +43,7 @@ SLOW = (
     *(
         f"python tests/benchmarks/{name}"
         for name in (
+            "first_sign",
             "many_runs",
             "peers",
             "policies",
@@ -86,6 +87,7 @@ ADDED = {
     "bench": ["--rounds=1", "data.train_images=64"],
     "docs/results_table.py": ["epochs=1"],
     "tests/benchmarks/error_rates.py": ["--experiments=20"],
+    "tests/benchmarks/first_sign.py": ["--rounds=1"],
     "tests/benchmarks/many_runs.py": ["--runs=50", "--groups=5", "--broken=5"],
     "tests/benchmarks/policies.py": ["--rounds=1", "--steps=1", "--models=simple", "--conditions=busy"],
     "tests/benchmarks/processor.py": ["--rounds=1", "--steps=1"],
