@@ -9,7 +9,7 @@ from cnnbench.analysis.wording import plural
 from cnnbench.commands.arguments import Parser, output_file
 from cnnbench.console import note, say_exactly, say_json, show_table
 from cnnbench.disk import write_atomically
-from cnnbench.errors import ConfigError, DataError
+from cnnbench.errors import ConfigError
 from cnnbench.progress import loading_torch, waiting
 
 SHOWN = 50  # images on the screen
@@ -31,7 +31,7 @@ def main(arguments: Sequence[str]) -> None:
     output_file("--csv", options.csv)
     with loading_torch():
         from cnnbench.trained.load import load_trained
-        from cnnbench.trained.predict import images_of, predict_images, predictions_csv
+        from cnnbench.trained.predict import images_of, predict_images, predictions_csv, refuse_unreadable
 
     paths, ignored = images_of(options.images)
     trained = load_trained(options.run)
@@ -51,8 +51,7 @@ def main(arguments: Sequence[str]) -> None:
     if ignored:
         reasons = sorted({each.reason for each in ignored})
         note(f"{plural(len(ignored), 'file')} left out: {', '.join(reasons)}")
-    if errors := [prediction["error"] for prediction in predictions if "error" in prediction]:
-        raise DataError(*errors)
+    refuse_unreadable(predictions)
 
 
 def show(predictions: Sequence[Mapping[str, Any]], top: int) -> None:

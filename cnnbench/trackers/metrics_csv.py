@@ -1,13 +1,12 @@
 """metrics.csv in the run folder: a row for each epoch, for spreadsheets and R."""
 
-import csv
-import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from cnnbench.disk import write_atomically
 from cnnbench.runs.read import read_metrics
+from cnnbench.spreadsheet import to_csv
 from cnnbench.trackers.tracker import Beginning, Numbers, flat
 
 NAME = "metrics.csv"
@@ -31,8 +30,5 @@ class MetricsCsv:
     def _write(self) -> None:
         rows = [flat(line) for line in read_metrics(self.folder)]
         columns = dict.fromkeys(name for row in rows for name in row)
-        text = io.StringIO(newline="")
-        writer = csv.DictWriter(text, columns)  # what is null, or not there, is an empty cell
-        writer.writeheader()
-        writer.writerows(rows)
-        write_atomically(self.folder / NAME, text.getvalue().encode("utf-8", "backslashreplace"))
+        table = to_csv(list(columns), [[row.get(name) for name in columns] for row in rows])  # null: an empty cell
+        write_atomically(self.folder / NAME, table)

@@ -14,14 +14,14 @@ from cnnbench.config.run_config import RunConfig
 from cnnbench.data.batches import Normalize
 from cnnbench.data.decode import FULL_RANGE, GreyRange
 from cnnbench.device import Device
-from cnnbench.errors import CheckpointError, CnnbenchError, DataError
+from cnnbench.errors import CheckpointError, CnnbenchError
 from cnnbench.given import with_given_model
 from cnnbench.inference import logits_over_views, prepared
 from cnnbench.runs.alike import refuse_unlike
 from cnnbench.runs.checkpoint import load_checkpoint, load_weights
 from cnnbench.runs.format import CHECKPOINTS
 from cnnbench.runs.read import load_config, read_summary
-from cnnbench.trained.predict import images_of, predict_images
+from cnnbench.trained.predict import images_of, predict_images, refuse_unreadable
 from cnnbench.training_state import evaluation_facts, evaluation_weights
 
 LARGE_IMAGE = 2**20  # values: what takes so many is built without memory first, which costs the import of torch's rules
@@ -62,8 +62,7 @@ class TrainedModel:
         single = isinstance(images, str | Path) and not Path(images).is_dir()
         paths, _ = images_of([Path(images)] if isinstance(images, str | Path) else [Path(path) for path in images])
         predictions = list(predict_images(self, paths))
-        if errors := [prediction["error"] for prediction in predictions if "error" in prediction]:
-            raise DataError(*errors)
+        refuse_unreadable(predictions)
         return predictions[0] if single else predictions
 
 

@@ -50,6 +50,16 @@ def _answers(trained: "TrainedModel", images: Tensor) -> list[dict[str, Any]]:
     ]
 
 
+def refuse_unreadable(predictions: Sequence[Mapping[str, Any]]) -> None:
+    """Looks for files that were no images.
+
+    Raises:
+        DataError: with one line for each.
+    """
+    if errors := [prediction["error"] for prediction in predictions if "error" in prediction]:
+        raise DataError(*errors)
+
+
 def images_of(paths: Sequence[Path]) -> tuple[list[Path], list[Ignored]]:
     """The files among `paths`, and in place of each folder the images in it and below; and what was ignored there.
 
