@@ -5,7 +5,7 @@ they set, they choose that too.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from cnnbench.config import places, synonyms
 from cnnbench.config.catalogue import Catalogue, Place, override
@@ -26,6 +26,8 @@ from cnnbench.config.words import (
 NEAR, SURE = 0.6, 0.75  # of 1, by difflib: in one's own place, anywhere
 MOST = 3  # cures of equal merit
 SHOW_ALL = "`cnnbench train --cfg job` shows all keys"
+ChoiceOf = Callable[[str, str, Catalogue], str | None]
+"""Which choice of a group is meant by a name, if any."""
 
 
 def cure_of_key(key: str, value: str, catalogue: Catalogue) -> str:
@@ -51,12 +53,12 @@ def cure_of_key(key: str, value: str, catalogue: Catalogue) -> str:
         lambda: by(_active(short, value, catalogue)) if head else "",
         lambda: _cure_by_name(key, last, value, catalogue) or _cure_by_name(key, meant, value, catalogue),
         lambda: by(short),
-        lambda: _cure_by_value(key, value, catalogue, named=True),
+        lambda: _cure_by_group(key, value, catalogue),
         lambda: _cure_by_words(key, value, catalogue),
         lambda: by(places.by_last_words(key, value, catalogue)),
         lambda: by(places.beside(key, value, NEAR, catalogue)),
         lambda: _cure_by_spelling(key, value, catalogue),
-        lambda: _cure_by_value(key, value, catalogue, named=False),
+        lambda: _cure_by_value(value, catalogue.groups, _choice_spelled, catalogue),
     )
     return next(filter(None, (way() for way in ways)), f"; {SHOW_ALL}")
 
@@ -124,16 +126,25 @@ def _cure_of_group(group: str, value: str, catalogue: Catalogue) -> str:
     """Of a key that is another word for a group: the group with its value where that is a choice of it."""
     if group == "device" and value.lower() in ("true", "1", "0", "gpu"):
         value = "cuda"
-    names = [name.strip() for name in value.strip("[]").split(",")]
-    known = [name if name in catalogue.groups[group] else _choice_meant(group, name, catalogue) for name in names]
-    if all(known):
-        return f"; write {catalogue.choose(group, ','.join(map(str, known)))}"
+    if chosen := _chosen(group, value, _choice_meant, catalogue):
+        return f"; write {chosen}"
     return cure_of_choice(group, value, catalogue) if value else f"; write {group}=CHOICE"
 
 
-def _choice_meant(group: str, choice: str, catalogue: Catalogue) -> str | None:
-    """The choice of the group that has this name in other letters, within a longer one, or is called so elsewhere."""
-    return another_name(choice, catalogue.groups[group], synonyms.CHOICES.get(group, {}))
+def _chosen(group: str, value: str, meant: ChoiceOf, catalogue: Catalogue) -> str | None:
+    """The override that chooses what the value names, a choice or a list of them, where each is one to `meant`."""
+    known = [meant(group, name.strip(), catalogue) for name in value.strip("[]").split(",")]
+    return catalogue.choose(group, ",".join(map(str, known))) if all(known) else None
+
+
+def _choice_spelled(group: str, name: str, catalogue: Catalogue) -> str | None:
+    """The choice of the group that has this name, maybe in other letters."""
+    return same_name(name, catalogue.groups[group], {})
+
+
+def _choice_meant(group: str, name: str, catalogue: Catalogue) -> str | None:
+    """The same, or the choice that is called so elsewhere, or the one whose name is within a longer one."""
+    return another_name(name, catalogue.groups[group], synonyms.CHOICES.get(group, {}))
 
 
 def _known_case(group: str, choice: str, catalogue: Catalogue) -> str | None:
@@ -179,21 +190,18 @@ def _cure_by_choices(name: str, groups: Sequence[str], value: str, catalogue: Ca
     return f"; {name} is a choice, write {' or '.join(ways)}"
 
 
-def _cure_by_value(key: str, value: str, catalogue: Catalogue, *, named: bool) -> str:
-    """By a value that is a choice: of a group that the key names in other words, or, where it is rare, of any."""
+def _cure_by_group(key: str, value: str, catalogue: Catalogue) -> str:
+    """By a value that is a choice of a group that the key names in other words."""
     words = places.words_meant(key)
-    for group in catalogue.groups:
-        names = [name.strip() for name in value.strip("[]").split(",")]
-        if named:
-            known = [n if n in catalogue.groups[group] else _choice_meant(group, n, catalogue) for n in names]
-            known = known if has_all(words, [group]) else []
-        else:
-            known = [
-                next((n for n in catalogue.groups[group] if squeezed(n) == squeezed(name)), None) for name in names
-            ]
-        if known and all(known) and known != ["none"]:
-            return f"; write {catalogue.choose(group, ','.join(map(str, known)))}"
-    return ""
+    return _cure_by_value(
+        value, [group for group in catalogue.groups if has_all(words, [group])], _choice_meant, catalogue
+    )
+
+
+def _cure_by_value(value: str, groups: Iterable[str], meant: ChoiceOf, catalogue: Catalogue) -> str:
+    """By a value that is a choice of one of these groups; `none` tells nothing."""
+    ways = ((group, _chosen(group, value, meant, catalogue)) for group in groups)
+    return next((f"; write {way}" for group, way in ways if way and way != catalogue.choose(group, "none")), "")
 
 
 def _cure_by_words(key: str, value: str, catalogue: Catalogue) -> str:
