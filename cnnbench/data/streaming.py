@@ -4,6 +4,7 @@ import atexit
 import functools
 import multiprocessing
 import signal
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -23,12 +24,14 @@ from cnnbench.errors import DataError, DiskError
 from cnnbench.runs.identity import DIGEST_BYTES, Digests
 from cnnbench.runs.signals import held, ignore_signals
 
-TIMEOUT_SECONDS = 120
+TIMEOUT_SECONDS, CHECK_SECONDS = 120, 1  # that a batch may take; how often it is seen whether its worker lives
 READ_BATCH = 256
 NAMED = 50  # of the images that cannot be read, on the screen
 ROOT = Path("/")
 
 Decoded = tuple[Tensor, dict[int, str]]
+WORKER_IS_LOST = (RuntimeError, EOFError, OSError)
+"""What the loader raises of a dead or silent worker: its own word, or that what it has sent cannot be fetched."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +135,7 @@ def decode_batches(
         sampler=[chosen.tolist() for chosen in batches],
         num_workers=workers,
         collate_fn=_unchanged,
-        timeout=TIMEOUT_SECONDS if workers else 0,
+        timeout=CHECK_SECONDS if workers else 0,
         multiprocessing_context=_start_method() if workers else None,
         worker_init_fn=_outlive_signals,
         generator=torch.Generator(),  # its own: the default one would draw from the run's random numbers
@@ -140,13 +143,37 @@ def decode_batches(
     if workers:
         _kill_workers_at_exit()
     try:
-        with held():  # until the workers ignore them
-            started = iter(loader)
-        yield from started
-    except RuntimeError as error:  # the loader's word for a dead or silent worker
+        started = _started(loader)
+        while (batch := _next_of(started)) is not None:
+            yield batch
+    except WORKER_IS_LOST as error:
+        if not workers:
+            raise
         current = ", ".join(paths[i] for i in progress.unique().tolist())
         what = f"a worker died or took over {TIMEOUT_SECONDS} s while decoding this"
         raise DataError(f"{current}: {what}; repair or remove it, or set data.workers lower") from error
+
+
+def _started(loader: "DataLoader[Decoded]") -> Iterator[Decoded]:
+    """The loader at work, without the handler by which torch raises wherever this process is when a worker dies."""
+    handler = signal.getsignal(signal.SIGCHLD)
+    try:
+        with held():  # until the workers ignore them
+            return iter(loader)
+    finally:
+        if signal.getsignal(signal.SIGCHLD) is not handler:
+            signal.signal(signal.SIGCHLD, handler)
+
+
+def _next_of(started: Iterator[Decoded]) -> Decoded | None:
+    """The next batch, None after the last; asks for it again while the loader says that it waited too long."""
+    until = time.monotonic() + TIMEOUT_SECONDS
+    while True:
+        try:
+            return next(started, None)
+        except RuntimeError as error:
+            if "timed out" not in str(error) or time.monotonic() > until:
+                raise
 
 
 class _Batches(Dataset):
@@ -189,7 +216,6 @@ def _kill_workers_at_exit() -> None:
 
 
 def _kill_workers() -> None:
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # the loader would raise where a worker is killed
     for child in multiprocessing.active_children():
         if child.daemon:
             child.kill()

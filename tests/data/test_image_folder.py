@@ -265,6 +265,34 @@ def test_a_worker_that_dies_or_hangs_names_the_image(tmp_path, monkeypatch, faul
         list(images.batches(torch.arange(20), 4))
 
 
+@pytest.mark.parametrize("batch_size", [4, 2], ids=["before it has sent", "what it has sent is lost with it"])
+def test_a_worker_that_dies_is_told_where_the_next_batch_is_asked_for(tmp_path, monkeypatch, batch_size):
+    streaming = import_module("cnnbench.data.streaming")
+    decode = streaming.decode_image
+
+    def dying(path, shape, *_):
+        if os.path.basename(path) == "005.png":
+            while not first_is_there.exists():
+                time.sleep(0.01)
+            os._exit(1)
+        return decode(path, shape)
+
+    first_is_there = tmp_path / "first"
+    monkeypatch.setattr(streaming, "decode_image", dying)
+    others = set(multiprocessing.active_children())
+    handler = signal.getsignal(signal.SIGCHLD)
+    images = source(a_folder(tmp_path), resident="never", workers=1, test_fraction=0).read("train")
+    batches = images.batches(torch.arange(20), batch_size)
+    next(batches)
+    first_is_there.touch()
+    (worker,) = set(multiprocessing.active_children()) - others
+    worker.join(60)  # the training is at work, and nothing is raised there
+    time.sleep(0.1)
+    assert signal.getsignal(signal.SIGCHLD) is handler
+    with pytest.raises(DataError, match=r"cat/005\.png: a worker died or took over"):
+        list(batches)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2])
 def test_a_signal_to_the_whole_process_group_leaves_the_workers_at_work(tmp_path, number):
     images = source(a_folder(tmp_path), resident="never", workers=2, test_fraction=0).read("train")
