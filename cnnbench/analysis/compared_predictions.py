@@ -7,7 +7,7 @@ import numpy as np
 
 from cnnbench.analysis.ensembles import answers_together, churn, hardest
 from cnnbench.analysis.groups import Group
-from cnnbench.analysis.statistics import mcnemar
+from cnnbench.analysis.statistics.mcnemar import mcnemar
 from cnnbench.runs.predictions import Predictions, load_predictions
 
 HARDEST = 20

@@ -3,49 +3,88 @@
 import math
 import statistics as plain
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cnnbench.analysis.config_labels import label_against
+from cnnbench.analysis.failures import FailureRate, failure_rate
 from cnnbench.analysis.groups import Collection, Group, collect
 from cnnbench.analysis.machines import mixed_policies, policies_of
-from cnnbench.analysis.metrics import has_target, metric_of
+from cnnbench.analysis.methods import how_judged
+from cnnbench.analysis.metrics import default_margin, has_target, metric_of
 from cnnbench.analysis.pareto import dominated
 from cnnbench.analysis.same_data import refuse_different_data
-from cnnbench.analysis.statistics import mean_interval, median_with_misses
-from cnnbench.analysis.verdicts import Comparison, choose_baseline, compare_with
+from cnnbench.analysis.statistics.intervals import mean_interval, median_with_misses
+from cnnbench.analysis.verdicts import (
+    Comparison,
+    all_pairs,
+    choose_baseline,
+    compare_pairs,
+    compare_with,
+    is_planned,
+)
 from cnnbench.spreadsheet import to_csv
 
 
+@dataclass(frozen=True)
+class Compared:
+    """What was found in folders of runs, and what it shows.
+
+    `baseline` is None where all pairs of groups were compared. `chosen_afterwards`: it was named by who could know the
+    results, so that all pairs are the family.
+    """
+
+    collection: Collection
+    baseline: Group | None
+    comparisons: list[Comparison]
+    metric: str
+    margin: float
+    chosen_afterwards: bool
+
+
 def compare_folders(
-    folders: Sequence[Path], baseline: str | None, metric: str, margin: float
-) -> tuple[Collection, Group, list[Comparison]]:
-    """What is in the folders, the baseline, and every other group against it.
+    folders: Sequence[Path], baseline: str | None, metric: str, margin: float | None, *, every_pair: bool = False
+) -> Compared:
+    """What is in the folders, and every other group against the baseline; or every group against every other.
 
     Raises:
         ConfigError: there is no such baseline.
         DataError: a folder is not there, no run counts, or the runs are on different data.
     """
     collection = collect(folders, metric)
-    refuse_different_data(collection.groups)
-    chosen = choose_baseline(collection.groups, baseline)
-    return collection, chosen, compare_with(chosen, collection.groups, metric, margin)
+    groups = collection.groups
+    refuse_different_data(groups)
+    reference = choose_baseline(groups, baseline)
+    if margin is None:
+        margin = default_margin(metric, reference.mean(metric))
+    if every_pair:
+        comparisons = compare_pairs(all_pairs(groups), metric, margin, groups)
+        return Compared(collection, None, comparisons, metric, margin, chosen_afterwards=False)
+    afterwards = baseline is not None and not is_planned(reference, groups)
+    comparisons = compare_with(reference, groups, metric, margin, chosen_afterwards=afterwards)
+    return Compared(collection, reference, comparisons, metric, margin, afterwards)
 
 
 COSTS = ("train_seconds", "images_per_second", "latency_ms", "parameters", "nonzero_parameters", "macs", "model_bytes")
 FRONTS = ("train_seconds", "latency_ms", "macs", "model_bytes")  # accuracy against each of these
 
 
-def comparison_document(
-    collection: Collection, comparisons: Sequence[Comparison], metric: str, margin: float
-) -> dict[str, Any]:
+def comparison_document(compared: Compared) -> dict[str, Any]:
     """All that was found, as one JSON document."""
+    collection, metric = compared.collection, compared.metric
     return {
         "metric": metric,
-        "margin": margin,
+        "margin": compared.margin,
         "groups": with_fronts([describe_group(group, metric) for group in collection.groups], metric),
-        "comparisons": [describe_comparison(comparison) for comparison in comparisons],
+        "comparisons": [describe_comparison(comparison) for comparison in compared.comparisons],
+        "chosen_afterwards": compared.chosen_afterwards,
+        "judged": how_judged(compared.comparisons, chosen_afterwards=compared.chosen_afterwards),
         "mixed_policies": mixed_policies(collection.groups),
+        "without_result": [
+            {"group_hash": group.id, "label": group.label, "failures": describe_failures(failure_rate(group))}
+            for group in collection.without_result
+        ],
         "skipped": [{"path": str(skipped.path), "reason": skipped.reason} for skipped in collection.skipped],
     }
 
@@ -63,6 +102,7 @@ def describe_group(group: Group, metric: str) -> dict[str, Any]:
         "mean": finite(group.mean(metric)),
         "sd": group.sd(metric),
         "ci95": mean_interval(values),
+        "failures": describe_failures(failure_rate(group)),
         "best": finite(max(values) if metric_of(metric).higher_is_better else min(values)),
         **costs,
         "target": describe_target(group),
@@ -116,6 +156,11 @@ def finite(value: float) -> float | None:
     return value if abs(value) < float("inf") else None
 
 
+def describe_failures(rate: FailureRate) -> dict[str, Any]:
+    """How many runs diverged, and the exact interval of their share."""
+    return {"diverged": rate.diverged, "runs": rate.runs, "share": rate.share, "ci95": list(rate.ci95)}
+
+
 def describe_comparison(comparison: Comparison) -> dict[str, Any]:
     """A comparison as JSON; differences are candidate minus baseline, in the metric's unit."""
     difference = comparison.difference
@@ -125,28 +170,44 @@ def describe_comparison(comparison: Comparison) -> dict[str, Any]:
         "label": label_against(comparison.candidate.label, comparison.baseline.label),
         "n_pairs": difference.n_pairs if difference else 0,
         "mean_difference": finite(difference.mean) if difference else None,
-        "ci95": difference.ci95 if difference else None,
+        "ci95": comparison.ci95,
         "p_value": difference.p_value if difference else None,
         "p_floor": difference.p_floor if difference else None,
         "p_holm": comparison.p_holm,
+        "p_family": comparison.p_family,
+        "family": comparison.family,
+        "method": comparison.method,
         "effect_size": difference.effect_size if difference else None,
         "verdict": comparison.verdict,
+        "held": comparison.held or None,
+        "notes": list(comparison.notes),
         "seeds_needed": comparison.seeds_needed,
+        "is_paired": comparison.is_paired,
+        "correlation": comparison.correlation,
         "unpaired_seeds": list(comparison.unpaired),
+        "failures": {
+            name: describe_failures(rate)
+            for name, rate in zip(("baseline", "candidate"), comparison.failures, strict=True)
+        },
     }
 
 
 def comparison_csv(document: dict[str, Any]) -> bytes:
-    """A row for each group, with its comparison."""
-    compared = {comparison["candidate"]: comparison for comparison in document["comparisons"]}
+    """A row for each group, with its comparison; where all pairs were compared a row for each of these, with its
+    candidate."""
+    groups = {group["group_hash"]: group for group in document["groups"]}
+    compared = [(groups[comparison["candidate"]], comparison) for comparison in document["comparisons"]]
+    first = [group for name, group in groups.items() if name not in {c["candidate"] for _, c in compared}]
     of_group = ("group_hash", "label", "n", "mean", "sd", "best", *COSTS)
-    of_comparison = ("n_pairs", "mean_difference", "ci95", "p_value", "p_holm", "effect_size", "verdict")
-    columns = ["metric", *of_group, "role", *of_comparison[:2], "ci95_low", "ci95_high", *of_comparison[3:]]
+    before, after = (
+        ("n_pairs", "mean_difference"),
+        ("p_value", "p_holm", "effect_size", "verdict", "p_family", "family", "method", "held", "baseline"),
+    )
+    columns = ["metric", *of_group, "diverged", "role", *before, "ci95_low", "ci95_high", *after]
     rows = []
-    for group in document["groups"]:
-        comparison = compared.get(group["group_hash"], {})
+    for group, comparison in [*((group, {}) for group in first), *compared]:
         low, high = comparison.get("ci95") or (None, None)
-        values = [document["metric"], *(group[key] for key in of_group), "candidate" if comparison else "baseline"]
-        values += [comparison.get("n_pairs"), comparison.get("mean_difference"), low, high]
-        rows.append([*values, *(comparison.get(key) for key in of_comparison[3:])])
+        values = [document["metric"], *(group[key] for key in of_group), group["failures"]["diverged"]]
+        values += ["candidate" if comparison else "baseline", *map(comparison.get, before), low, high]
+        rows.append([*values, *map(comparison.get, after)])
     return to_csv(columns, rows)

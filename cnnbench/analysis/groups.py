@@ -11,7 +11,7 @@ from typing import Any
 
 from cnnbench.analysis.config_labels import label_configs
 from cnnbench.analysis.metrics import metric_of, number_of
-from cnnbench.errors import DataError
+from cnnbench.errors import DataError, DivergedError
 from cnnbench.runs.format import ENVIRONMENT, METRICS, SUMMARY
 from cnnbench.runs.read import read_config, read_summary, with_added_epochs
 from cnnbench.runs.variant_names import variant_names
@@ -21,7 +21,7 @@ PARTS = ("train", "val", "test")
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """A finished run: its folder and what its summary.json says."""
+    """A run that finished, or whose training diverged: its folder and what its summary.json says."""
 
     path: Path
     summary: dict[str, Any]
@@ -29,6 +29,11 @@ class Run:
     @property
     def seed(self) -> int:
         return int(self.summary["seed"])
+
+    @property
+    def diverged(self) -> bool:
+        """Whether its training ended in numbers that are not finite: an outcome, as an accuracy is one."""
+        return self.summary.get("status") == "failed" and self.summary.get("exit_code") == DivergedError.exit_code
 
     def number(self, key: str) -> float | None:
         """A number of the summary; None where it is not known, infinity where a run has missed its target."""
@@ -42,6 +47,7 @@ class Group:
     `id` is their group_hash, with a number where runs of one config were made on different images. `label` names what
     differs from the other groups. `config` is that of the runs, without the seed; None where it cannot be read.
     `technique` is what the ablation in whose folder the runs lie calls it, where no other group is called so.
+    `diverged` are the runs of other seeds whose training diverged.
     """
 
     id: str
@@ -49,6 +55,7 @@ class Group:
     runs: tuple[Run, ...]
     config: dict[str, Any] | None
     technique: str | None = None
+    diverged: tuple[Run, ...] = ()
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -82,14 +89,19 @@ class Skipped:
 
 @dataclass(frozen=True)
 class Collection:
-    """What was found: the groups in the order in which their first runs were started, and what does not count."""
+    """What was found: the groups in the order in which their first runs were started, and what does not count.
+
+    `without_result` are groups all runs of which diverged; nothing can be compared with them.
+    """
 
     groups: tuple[Group, ...]
     skipped: tuple[Skipped, ...]
+    without_result: tuple[Group, ...] = ()
 
 
 def collect(folders: Iterable[Path], metric: str) -> Collection:
-    """All runs in and below `folders` that finished with a number for `metric`; where a seed was run twice, the later.
+    """All runs in and below `folders` that finished with a number for `metric`, or diverged; of two of a seed the
+    later.
 
     Raises:
         ConfigError: there is no such metric.
@@ -103,18 +115,28 @@ def collect(folders: Iterable[Path], metric: str) -> Collection:
     kept = {name: latest_of_each_seed(members, skipped) for name, members in repeated(runs).items()}
     configs = {name: config_of(members) for name, members in kept.items()}
     labels, techniques = label_configs(configs), technique_names(kept)
-    groups = tuple(
-        Group(name, labels[name] + image_label(name, members[0]), members, configs[name], techniques.get(name))
+    found_groups = [
+        make_group(name, labels[name] + image_label(name, members[0]), members, configs[name], techniques.get(name))
         for name, members in kept.items()
-    )
+    ]
+    groups = tuple(group for group in found_groups if group.runs)
     if not groups:
-        why = count_reasons(folder.reason for folder in skipped) or "no run folder"
+        reasons = [folder.reason for folder in skipped] + ["diverged" for run in runs if run.diverged]
+        why = count_reasons(reasons) or "no run folder"
         where = " ".join(map(str, folders))
         cure = (
             "choose another --metric" if f"without {metric}" in why else "give folders that `cnnbench train` finished"
         )
         raise DataError(f"{where}: no run to compare, {why}; {cure}")
-    return Collection(groups, tuple(skipped))
+    return Collection(groups, tuple(skipped), tuple(group for group in found_groups if not group.runs))
+
+
+def make_group(
+    name: str, label: str, runs: Sequence[Run], config: dict[str, Any] | None, technique: str | None = None
+) -> Group:
+    """A group of runs, those apart that diverged."""
+    finished, diverged = (tuple(run for run in runs if run.diverged is apart) for apart in (False, True))
+    return Group(name, label, finished, config, technique, diverged)
 
 
 def technique_names(runs: Mapping[str, Sequence[Run]]) -> dict[str, str]:
@@ -183,7 +205,8 @@ def find_runs(folders: Iterable[Path]) -> Iterator[Path]:
 
 
 def read_run(path: Path, metric: str) -> Run | Skipped:
-    """The run in a folder, or why it does not count: failed, still running, broken, of a newer format, no `metric`."""
+    """The run in a folder, finished or diverged, or why it does not count: failed for another reason, still running,
+    broken, of a newer format, no `metric`."""
     try:
         summary = read_summary(path)
     except DataError as error:
@@ -192,9 +215,12 @@ def read_run(path: Path, metric: str) -> Run | Skipped:
     status, seed, group = (summary.get(key) for key in ("status", "seed", "group_hash"))
     if status == "running":
         return Skipped(path, "running or killed")
+    whole = isinstance(group, str) and isinstance(seed, int) and not isinstance(seed, bool)
+    if whole and Run(path, summary).diverged:
+        return Run(path, summary)
     if status in ("failed", "interrupted"):
         return Skipped(path, f"{status}: {summary.get('error')}")
-    if status != "finished" or not isinstance(group, str) or not isinstance(seed, int) or isinstance(seed, bool):
+    if status != "finished" or not whole:
         return Skipped(path, f"broken: {path / SUMMARY} lacks a status, seed or group_hash")
     if number_of(summary, metric) is None:
         return Skipped(path, f"without {metric}")

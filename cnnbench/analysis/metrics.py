@@ -12,6 +12,7 @@ from cnnbench.errors import ConfigError
 Interval = Sequence[float]
 MISSED = "missed by some"
 DEFAULT_MARGIN = 0.2  # points of an accuracy
+RELATIVE_MARGIN = 0.02  # of the baseline's mean, for anything else
 FEWEST_POINTS, MOST_POINTS = 0.01, 10.0
 MANY = 10_000  # from here on a number is written without decimals, but in full
 
@@ -140,8 +141,8 @@ def metric_of(key: str) -> Metric:
     return METRICS[key]
 
 
-def margin_in(given: str, value: float, metric: str) -> float:
-    """The margin of a metric in its own numbers, of one in the unit of the tables (points of an accuracy).
+def margin_in(given: str, value: float | None, metric: str) -> float | None:
+    """The margin of a metric in its own numbers, of one in the unit of the tables (points of an accuracy), or of None.
 
     `given` is what was typed.
 
@@ -149,6 +150,8 @@ def margin_in(given: str, value: float, metric: str) -> float:
         ConfigError: it is no number from 0 on, or so large or small that another unit is meant.
     """
     scale = metric_of(metric)
+    if value is None:
+        return None
     what = f"{given}: should be"
     if not 0 <= value < math.inf:
         raise ConfigError(f"{what} a number of at least 0, as {DEFAULT_MARGIN}")
@@ -158,6 +161,14 @@ def margin_in(given: str, value: float, metric: str) -> float:
         meant = f"{100 * value:g}"
         raise ConfigError(f"{what} in points, as the tables are: write {meant} for {meant} points")
     return value / scale.factor
+
+
+def default_margin(metric: str, mean: float) -> float:
+    """That of who gives none: 0.2 points of a fraction, 2 % of the baseline's mean of seconds, bytes and losses."""
+    scale = metric_of(metric)
+    if scale.is_fraction:
+        return DEFAULT_MARGIN / scale.factor
+    return RELATIVE_MARGIN * abs(mean) if math.isfinite(mean) else 0.0
 
 
 def number_of(summary: Mapping[str, Any], key: str) -> float | None:

@@ -7,8 +7,8 @@ from typing import Any
 
 from cnnbench.analysis.groups import Group
 from cnnbench.analysis.metrics import metric_of
-from cnnbench.analysis.statistics import pairs_for_difference
-from cnnbench.analysis.verdicts import paired_by_seed
+from cnnbench.analysis.pairing import pair_by_seed
+from cnnbench.analysis.statistics.power import pairs_for_difference
 
 FEWEST = 3  # runs from which a spread is worth anything
 DIFFERENCES = (0.1, 0.2, 0.5, 1.0, 2.0)
@@ -41,7 +41,7 @@ def plan(groups: Sequence[Group], metric: str, difference: float, power: float, 
 def group_spread(group: Group, first: Group, metric: str) -> dict[str, Any]:
     """The spread of a group, and that of its differences from the first one where they share seeds."""
     values = group.numbers(metric)
-    differences = paired_by_seed(first, group, metric) if group is not first else []
+    differences = list(pair_by_seed(first, group, metric).differences.values()) if group is not first else []
     return {
         "label": group.label,
         "n": len(values),

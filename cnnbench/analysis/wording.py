@@ -1,6 +1,8 @@
-"""Counts in words."""
+"""Counts, p-values and verdicts in words."""
 
 from collections.abc import Sequence
+
+from cnnbench.analysis.statistics.levels import ALPHA
 
 
 def listed(values: Sequence[int]) -> str:
@@ -25,3 +27,16 @@ def ranges(values: Sequence[int]) -> str:
         else:
             found.append([value])
     return ", ".join(listed(each) for each in found)
+
+
+def write_p(p: float | None) -> str:
+    """Two digits of a p-value: of one at 0.05 so many that it is seen on which side it lies; nothing of None."""
+    if p is None:
+        return ""
+    return f"{p:.2g}" if (p <= ALPHA) == (float(f"{p:.2g}") <= ALPHA) else f"{p:.3g}"
+
+
+def write_verdict(verdict: str, held: str | None, notes: Sequence[str]) -> str:
+    """The verdict, why it says no more, and what is to be known beside it."""
+    beside = [*([held] if held else []), *notes]
+    return f"{verdict} ({'; '.join(beside)})" if beside else verdict

@@ -6,8 +6,8 @@ from contextlib import nullcontext, suppress
 from pathlib import Path
 
 from cnnbench.analysis.machines import mixed_policies
-from cnnbench.analysis.metrics import margin_in, metric_of
-from cnnbench.analysis.statistics import fewest_pairs
+from cnnbench.analysis.metrics import default_margin, margin_in, metric_of
+from cnnbench.analysis.statistics.levels import FEWEST_PAIRS
 from cnnbench.analysis.svg import standalone
 from cnnbench.commands.arguments import Parser
 from cnnbench.config.overrides import own_settings
@@ -16,7 +16,7 @@ from cnnbench.disk import write_atomically
 from cnnbench.errors import DataError, SweepError
 from cnnbench.sweeps.ablation_folder import all_jobs, read_plan, unfinished, why_not_done
 from cnnbench.sweeps.ablation_runs import Planned, Settings, plan_runs, train
-from cnnbench.sweeps.effects import draw, effects_document, markdown, measure_effects, read_groups, table
+from cnnbench.sweeps.effects import draw, effects_document, markdown, measure_effects, read_groups, reference, table
 
 FIGURE = "forest.svg"
 DESCRIPTION = """
@@ -83,12 +83,8 @@ def show_plan(planned: Planned) -> None:
         return
     minutes = round(sum(seconds[job.variant] for job in jobs) / 60)
     say(f"{len(jobs)} runs, about {minutes // 60}:{minutes % 60:02d} hours one after the other, into {planned.folder}")
-    needed = fewest_pairs(len(others))
-    if len(plan.seeds) < needed:
-        note(
-            f"seeds={len(plan.seeds)}: too few to show that a technique helps or hurts; with {len(others)} comparisons "
-            f"it takes seeds={needed}, or fewer techniques"
-        )
+    if len(plan.seeds) < FEWEST_PAIRS:
+        note(f"seeds={len(plan.seeds)}: too few to show that a technique helps or hurts, it takes seeds={FEWEST_PAIRS}")
 
 
 def cost(name: str, planned: Planned) -> tuple[str, str]:
@@ -102,6 +98,8 @@ def show(folder: Path, settings: Settings, *, as_json: bool, as_markdown: bool) 
     plan = read_plan(folder)
     groups = read_groups(folder, plan, settings.metric)
     margin = margin_in(f"margin={settings.margin}", settings.margin, settings.metric)
+    if margin is None:
+        margin = default_margin(settings.metric, reference(plan, groups).mean(settings.metric))
     effects = measure_effects(plan, groups, settings.metric, margin)
     write_atomically(folder / FIGURE, standalone(draw(effects, settings.metric, margin)).encode())
     columns, rows = table(effects, settings.metric)

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any, NoReturn
 
-from cnnbench.analysis.metrics import DEFAULT_MARGIN
+from cnnbench.analysis.metrics import DEFAULT_MARGIN, RELATIVE_MARGIN
 from cnnbench.errors import ConfigError, DiskError
 
 ASK = "\0"  # no shell can pass it on
@@ -62,8 +62,7 @@ def comparison_parser(verb: str, description: str) -> Parser:
     parser.add_argument(
         "--margin",
         type=float,
-        default=DEFAULT_MARGIN,
         help=f"a difference below this has no practical effect, in the unit of the tables: points of an accuracy, "
-        f"seconds, ... (default: {DEFAULT_MARGIN})",
+        f"seconds, ... (default: {DEFAULT_MARGIN} points, else {RELATIVE_MARGIN * 100:g} %% of the baseline's)",
     )
     return parser

@@ -18,20 +18,26 @@ def main(arguments: Sequence[str]) -> None:
     parser = comparison_parser(
         "compare",
         "Groups the runs in and below the folders by everything but the seed, and compares each group with a baseline, "
-        "paired by seed: mean difference with a 95 % interval (BCa bootstrap), exact sign-flip p with Holm's "
-        "correction, and a verdict.",
+        "paired by seed: mean difference with a 95 % interval, exact sign-flip p, joint for all that are compared, and "
+        "a verdict.",
     )
+    parser.add_argument("--all-pairs", action="store_true", help="compare every group with every other")
     parser.add_argument("--predictions", action="store_true", help="also compare the saved test predictions")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     parser.add_argument("--csv", type=Path, metavar="FILE", help="write a row for each group")
     options = parser.parse_args(arguments)
+    if options.all_pairs and options.baseline is not None:
+        parser.error("--all-pairs: compares without a baseline; leave out --baseline")
     output_file("--csv", options.csv)
     margin = margin_in(f"--margin {options.margin}", options.margin, options.metric)
     with waiting("comparing runs"):
-        collection, baseline, comparisons = compare_folders(options.folders, options.baseline, options.metric, margin)
-        document = comparison_document(collection, comparisons, options.metric, margin)
+        compared = compare_folders(
+            options.folders, options.baseline, options.metric, margin, every_pair=options.all_pairs
+        )
+        document = comparison_document(compared)
         if options.predictions:
-            document["predictions"] = compare_predictions(baseline, collection.groups)
+            baseline = compared.baseline or compared.collection.groups[0]
+            document["predictions"] = compare_predictions(baseline, compared.collection.groups)
     if options.csv:
         write_atomically(options.csv, comparison_csv(document))
     if options.json:

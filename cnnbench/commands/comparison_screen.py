@@ -3,9 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from cnnbench.analysis.failures import write_rate
 from cnnbench.analysis.groups import count_reasons
 from cnnbench.analysis.metrics import MISSED, Metric, metric_of
-from cnnbench.analysis.wording import plural
+from cnnbench.analysis.statistics.levels import ALPHA
+from cnnbench.analysis.wording import plural, write_p, write_verdict
 from cnnbench.commands.interval_bars import draw_intervals
 from cnnbench.console import has_room, note, say, show_table
 
@@ -20,7 +22,15 @@ def show(document: Document) -> None:
     document = {**document, "groups": groups}
     runs = sum(group["n"] for group in groups)
     say(f"{document['metric']} of {plural(len(groups), 'group')}, {plural(runs, 'run')}\n")
-    show_verdicts(document, short_names(document))
+    pairs = [(comparison["baseline"], comparison["candidate"]) for comparison in document["comparisons"]]
+    if len({baseline for baseline, _ in pairs}) > 1:
+        show_groups(document)
+        say("")
+        show_pairs(document)
+    else:
+        show_verdicts(document, short_names(document))
+    if document["comparisons"]:
+        say(document["judged"])
     say("")
     show_costs(groups)
     if predictions := document.get("predictions"):
@@ -34,31 +44,70 @@ def show_verdicts(document: Document, names: Sequence[str]) -> None:
     scale = metric_of(document["metric"])
     compared = {comparison["candidate"]: comparison for comparison in document["comparisons"]}
     rows = [compared.get(group["group_hash"], {}) for group in document["groups"]]
-    bars = draw_intervals([row.get("mean_difference") for row in rows], [row.get("ci95") for row in rows])
-    columns = [
-        "",
-        "group",
-        "n",
-        in_unit("mean ± sd", scale.shown_unit),
-        in_unit("difference", scale.difference_unit),
-        "p (Holm)",
-        "verdict",
-    ]
     cells = [
-        [
-            number,
-            name,
-            group["n"],
-            scale.write_spread(group["mean"], group["sd"]),
-            *(judged(row, scale) if row else ("", "", "baseline")),
-        ]
-        for number, (group, name, row) in enumerate(zip(document["groups"], names, rows, strict=True))
+        [*cells, *(judged(row, scale) if row else ("", "", "baseline"))]
+        for cells, row in zip(described(document, names), rows, strict=True)
     ]
+    columns = [*group_columns(document), *JUDGED]
+    columns[-3] = in_unit("difference", scale.difference_unit)
+    show_with_room(columns, cells, rows)
+
+
+def show_groups(document: Document) -> None:
+    """A row for each group, without a comparison."""
+    names = [group["technique"] or group["label"] for group in document["groups"]]
+    show_table(group_columns(document), described(document, names))
+
+
+def show_pairs(document: Document) -> None:
+    """A row for every two groups that were compared, by their numbers."""
+    scale = metric_of(document["metric"])
+    numbers = {group["group_hash"]: number for number, group in enumerate(document["groups"])}
+    rows = document["comparisons"]
+    cells = [
+        [f"{numbers[row['candidate']]} against {numbers[row['baseline']]}", row["n_pairs"], *judged(row, scale)]
+        for row in rows
+    ]
+    columns = ["groups", "pairs", *JUDGED]
+    columns[-3] = in_unit("difference", scale.difference_unit)
+    show_with_room(columns, cells, rows)
+
+
+JUDGED = ("difference", "p (family)", "verdict")
+
+
+def show_with_room(columns: Sequence[str], cells: Sequence[Sequence[Any]], rows: Sequence[Document]) -> None:
+    """The table, with effect sizes and drawn intervals where there is room for them."""
     if has_room(WIDE):
-        columns += ["dz", ""]
-        for line, row, bar in zip(cells, rows, bars, strict=True):
-            line += ["" if row.get("effect_size") is None else f"{row['effect_size']:.1f}", bar]
+        bars = draw_intervals([row.get("mean_difference") for row in rows], [row.get("ci95") for row in rows])
+        columns = [*columns, "dz", ""]
+        cells = [
+            [*line, "" if row.get("effect_size") is None else f"{row['effect_size']:.1f}", bar]
+            for line, row, bar in zip(cells, rows, bars, strict=True)
+        ]
     show_table(columns, cells)
+
+
+def group_columns(document: Document) -> list[str]:
+    """The headings of what is said of each group."""
+    mean = in_unit("mean ± sd", metric_of(document["metric"]).shown_unit)
+    return ["", "group", "n", mean, *(["diverged"] if some_diverged(document) else [])]
+
+
+def described(document: Document, names: Sequence[str]) -> list[list[Any]]:
+    """The cells below `group_columns`, a row for each group."""
+    scale, rows = metric_of(document["metric"]), []
+    for number, (name, group) in enumerate(zip(names, document["groups"], strict=True)):
+        rows.append([number, name, group["n"], scale.write_spread(group["mean"], group["sd"])])
+        if some_diverged(document):
+            rate = group["failures"]
+            rows[-1].append(write_rate(rate["diverged"], rate["runs"], rate["ci95"]))
+    return rows
+
+
+def some_diverged(document: Document) -> bool:
+    """Whether a run of any group has."""
+    return any(group["failures"]["diverged"] for group in document["groups"])
 
 
 def short_names(document: Document) -> list[str]:
@@ -74,19 +123,18 @@ def in_unit(what: str, unit: str) -> str:
 
 def judged(row: Mapping[str, Any], scale: Metric) -> tuple[str, ...]:
     """A comparison in words: difference with its interval, p, verdict."""
-    if not row["n_pairs"]:
+    mean, interval, floor = row["mean_difference"], row["ci95"], row["p_floor"]
+    if floor is None:
         return ("no shared seed", "", row["verdict"])
-    needed, floor, interval = row["seeds_needed"], row["p_floor"], row["ci95"]
-    mean = row["mean_difference"]
     difference = MISSED if mean is None else scale.write_difference(mean)
     verdict = row["verdict"]
-    if verdict == "undecided" and needed:
-        verdict += f", {needed} seeds would do"
-    p = "" if row["p_holm"] is None else f"{row['p_holm']:.2g}"
+    if verdict == "undecided" and row["seeds_needed"] and not row["held"]:
+        verdict += f", {row['seeds_needed']} seeds would do"
+    p = write_p(row["p_family"])
     return (
         f"{difference} {scale.write_interval(interval)}" if interval else difference,
-        f"{p} (floor {floor:.2g})" if p and floor and floor > 0.05 else p,
-        verdict,
+        f"{p} (floor {floor:.2g})" if p and floor > ALPHA else p,
+        write_verdict(verdict, row["held"], row["notes"]),
     )
 
 
@@ -172,6 +220,10 @@ def remarks(document: Document) -> list[str]:
         "and take no part in the comparison"
         for row in document["comparisons"]
         if row["unpaired_seeds"]
+    ]
+    lines += [
+        f"{group['label']}: all {plural(group['failures']['runs'], 'run')} diverged; there is nothing to compare"
+        for group in document["without_result"]
     ]
     lines += document["mixed_policies"]
     if document["skipped"]:

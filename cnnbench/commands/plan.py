@@ -9,7 +9,7 @@ from cnnbench.analysis.groups import collect
 from cnnbench.analysis.metrics import metric_of
 from cnnbench.analysis.plan import FEWEST, plan
 from cnnbench.analysis.same_data import refuse_different_data
-from cnnbench.analysis.statistics import MOST_SEEDS
+from cnnbench.analysis.statistics.power import MOST_SEEDS
 from cnnbench.commands.arguments import Parser
 from cnnbench.console import note, say, say_json, show_table
 from cnnbench.errors import ConfigError

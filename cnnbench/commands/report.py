@@ -34,11 +34,9 @@ def main(arguments: Sequence[str]) -> None:
     margin = margin_in(f"--margin {options.margin}", options.margin, options.metric)
     with waiting("comparing runs"):
         found = compare_folders(options.folders, options.baseline, options.metric, margin)
-    with waiting(f"drawing the report of {plural(len(found[0].groups), 'group')}"):
+    with waiting(f"drawing the report of {plural(len(found.collection.groups), 'group')}"):
         document = page_document(
-            *found,
-            options.metric,
-            margin,
+            found,
             output.parent,
             today=date.today(),
             thumbnails=read_thumbnails if form == "html" else None,

@@ -6,6 +6,9 @@ from pathlib import Path
 from cnnbench.disk import read_regular
 
 PLAN = "ablation.json"
+BASELINE, ALL = "baseline", "all"
+REFERENCES = (BASELINE, ALL)
+"""The variants of an ablation with which the others are compared."""
 
 
 def variant_names(folder: Path) -> dict[str, str]:

@@ -11,10 +11,10 @@ from cnnbench.config.mistakes import suggest
 from cnnbench.config.plain_yaml import UNREADABLE, read_yaml
 from cnnbench.config.tables import GROUPS, LIST_GROUPS, conf_folder
 from cnnbench.errors import ConfigError
+from cnnbench.runs.variant_names import ALL, BASELINE, REFERENCES
 
 Mode = Literal["add_one", "leave_one", "pairs"]
 NAME = re.compile(r"[a-z0-9][a-z0-9_]*")  # becomes part of a folder's name
-BASELINE, ALL = "baseline", "all"
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def refuse_malformed(file: Path, baseline: Any, techniques: Any) -> None:
     findings += [
         f"{file}: techniques.{name}: choose another name, of small letters, digits and _"
         for name in techniques
-        if not NAME.fullmatch(str(name)) or name in (BASELINE, ALL)
+        if not NAME.fullmatch(str(name)) or name in REFERENCES
     ]
     if findings:
         raise ConfigError(*findings)

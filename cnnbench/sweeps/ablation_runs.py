@@ -7,7 +7,7 @@ from pathlib import Path
 from signal import SIGINT
 from typing import Annotated
 
-from cnnbench.analysis.metrics import DEFAULT_MARGIN, margin_in
+from cnnbench.analysis.metrics import margin_in
 from cnnbench.config.compose import compose
 from cnnbench.config.overrides import refuse_mistakes
 from cnnbench.config.run_config import RunConfig
@@ -45,10 +45,10 @@ class Settings:
 
     ablation: str = "articles"
     mode: Mode = "add_one"
-    seeds: PositiveInt = 6
+    seeds: PositiveInt = 8
     techniques: list[str] | None = None
     metric: str = "test_accuracy"
-    margin: Annotated[float, Range(at_least=0)] = DEFAULT_MARGIN
+    margin: Annotated[float, Range(at_least=0)] | None = None
 
 
 @dataclass(frozen=True)

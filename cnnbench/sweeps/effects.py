@@ -6,40 +6,39 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from cnnbench.analysis.comparison import median_ratio
-from cnnbench.analysis.groups import Group, Run, read_run
+from cnnbench.analysis.comparison import describe_comparison, median_ratio
+from cnnbench.analysis.failures import FailureRate, write_rate
+from cnnbench.analysis.groups import Group, Run, config_of, make_group, read_run
 from cnnbench.analysis.machines import mixed_policies
 from cnnbench.analysis.metrics import metric_of
 from cnnbench.analysis.plots import ForestRow, forest
 from cnnbench.analysis.same_data import refuse_different_data
-from cnnbench.analysis.statistics import PairedDifference, Verdict
-from cnnbench.analysis.verdicts import compare_pairs, differences_of
+from cnnbench.analysis.statistics.paired import Difference, paired_difference
+from cnnbench.analysis.verdicts import Comparison, compare_pairs
+from cnnbench.analysis.wording import write_p, write_verdict
 from cnnbench.errors import DataError
 from cnnbench.sweeps.ablation import ALL, BASELINE
 from cnnbench.sweeps.ablation_folder import Plan
 
-COLUMNS = ("technique", "seeds", "difference", "95 % interval", "p (Holm)", "verdict", "training time", "latency")
-INTERACTION = "beyond the sum"
+COLUMNS = ("technique", "seeds", "difference", "95 % interval", "p (family)", "verdict", "training time", "latency")
+DIVERGED, INTERACTION = "diverged", "beyond the sum"
 
 
 @dataclass(frozen=True)
 class Effect:
-    """What switching `technique` on changes: `difference` is the variant with it minus the one without, over seeds.
+    """What switching `technique` on changes: the variant with it minus the one without, over seeds.
 
     Attributes:
-        p_holm: adjusted for all techniques of the ablation.
         time_ratio: training seconds with it over those without, median over the seeds.
         latency_ratio: the same of the milliseconds for one image.
         interaction: of two techniques, what they change beyond the sum of what each changes.
     """
 
     technique: str
-    difference: PairedDifference | None
-    p_holm: float | None
-    verdict: Verdict
+    comparison: Comparison
     time_ratio: float | None
     latency_ratio: float | None
-    interaction: PairedDifference | None
+    interaction: Difference | None
 
 
 def read_groups(folder: Path, plan: Plan, metric: str) -> dict[str, Group]:
@@ -51,8 +50,9 @@ def read_groups(folder: Path, plan: Plan, metric: str) -> dict[str, Group]:
     groups = {}
     for name, variant in plan.variants.items():
         found = [read_run(folder / f"{name}-seed{seed}", metric) for seed in plan.seeds]
-        runs = tuple(r for r in found if isinstance(r, Run) and r.summary["group_hash"] == variant.group_hash)
-        groups[name] = Group(variant.group_hash, name, runs, None)
+        runs = [r for r in found if isinstance(r, Run) and r.summary["group_hash"] == variant.group_hash]
+        config = config_of(runs) if runs else None
+        groups[name] = make_group(variant.group_hash, name, runs, config, technique=name)
     trained = [group for group in groups.values() if group.runs]
     if not trained:
         raise DataError(f"{folder}: no finished run with {metric}; choose another with metric=KEY of summary.json")
@@ -67,20 +67,24 @@ def contrasts(plan: Plan) -> dict[str, tuple[str, str]]:
     return {name: (name, BASELINE) for name in plan.variants if name != BASELINE}
 
 
+def reference(plan: Plan, groups: Mapping[str, Group]) -> Group:
+    """The group with which the others are compared."""
+    return groups[ALL if plan.mode == "leave_one" else BASELINE]
+
+
 def measure_effects(plan: Plan, groups: Mapping[str, Group], metric: str, margin: float) -> list[Effect]:
     """The effect of each technique in the plan's order; a positive difference is a gain where more is better."""
     compared = contrasts(plan)
-    comparisons = compare_pairs([(groups[b], groups[a]) for a, b in compared.values()], metric, margin)
-    interactions = differences_of([beyond_the_sum(plan, groups, variant, metric) for variant, _ in compared.values()])
+    pairs = [(groups[without], groups[variant]) for variant, without in compared.values()]
+    comparisons = compare_pairs(pairs, metric, margin, list(groups.values()))
+    interactions = [beyond_the_sum(plan, groups, variant, metric) for variant, _ in compared.values()]
     return [
         Effect(
             technique=name,
-            difference=comparison.difference,
-            p_holm=comparison.p_holm,
-            verdict=comparison.verdict,
+            comparison=comparison,
             time_ratio=median_ratio(comparison.candidate, comparison.baseline, "train_seconds"),
             latency_ratio=median_ratio(comparison.candidate, comparison.baseline, "latency_ms"),
-            interaction=interaction,
+            interaction=paired_difference(interaction) if interaction else None,
         )
         for name, comparison, interaction in zip(compared, comparisons, interactions, strict=True)
     ]
@@ -109,31 +113,56 @@ def effects_document(
         "metric": metric,
         "margin": margin,
         "mixed_policies": mixed_policies([group for group in groups.values() if group.runs]),
-        "effects": [asdict(effect) for effect in effects],
+        "effects": [describe_effect(effect) for effect in effects],
+    }
+
+
+def describe_effect(effect: Effect) -> dict[str, Any]:
+    """An effect as JSON: the difference, alone and beside the others, and the ratios of what it costs."""
+    comparison = effect.comparison
+    difference = asdict(comparison.difference) | {"ci95": comparison.ci95} if comparison.difference else None
+    described = describe_comparison(comparison)
+    shared = ("p_holm", "p_family", "family", "method", "verdict", "held", "notes", "correlation", "failures")
+    return {
+        "technique": effect.technique,
+        "difference": difference,
+        **{key: described[key] for key in shared},
+        "time_ratio": effect.time_ratio,
+        "latency_ratio": effect.latency_ratio,
+        "interaction": asdict(effect.interaction) if effect.interaction else None,
     }
 
 
 def table(effects: Sequence[Effect], metric: str) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """Columns and rows in words. Fractions, as accuracies, are in points; times are those without the technique's."""
     scale, paired = metric_of(metric), any(effect.interaction for effect in effects)
+    some_diverged = any(rate.diverged for effect in effects for rate in effect.comparison.failures)
     rows: list[tuple[str, ...]] = []
     for effect in effects:
-        difference = effect.difference
+        comparison, difference = effect.comparison, effect.comparison.difference
         row: tuple[str, ...] = (
             effect.technique,
             str(difference.n_pairs if difference else 0),
             scale.write_difference(difference.mean) if difference else "",
-            scale.write_interval(difference.ci95) if difference and difference.ci95 else "",
-            "" if effect.p_holm is None else f"{effect.p_holm:.2g}",
-            effect.verdict,
+            scale.write_interval(comparison.ci95) if comparison.ci95 else "",
+            write_p(comparison.p_family),
+            write_verdict(comparison.verdict, comparison.held, comparison.notes),
             "" if effect.time_ratio is None else f"{effect.time_ratio:.2f}x",
             "" if effect.latency_ratio is None else f"{effect.latency_ratio:.2f}x",
         )
+        if some_diverged:
+            row = (*row, against(*comparison.failures))
         beyond = effect.interaction
         interval = scale.write_interval(beyond.ci95) if beyond and beyond.ci95 else ""
         cell = f"{scale.write_difference(beyond.mean)} {interval}" if beyond else ""
         rows.append((*row, cell) if paired else row)
-    return (*COLUMNS, *([INTERACTION] if paired else [])), rows
+    return (*COLUMNS, *([DIVERGED] if some_diverged else []), *([INTERACTION] if paired else [])), rows
+
+
+def against(baseline: FailureRate, candidate: FailureRate) -> str:
+    """The rates at which runs diverged with and without a technique."""
+    shown = [write_rate(rate.diverged, rate.runs, rate.ci95) for rate in (candidate, baseline)]
+    return " against ".join(shown)
 
 
 def draw(effects: Sequence[Effect], metric: str, margin: float) -> str:
@@ -141,10 +170,9 @@ def draw(effects: Sequence[Effect], metric: str, margin: float) -> str:
     scale = metric_of(metric)
     rows = []
     for effect in effects:
-        difference = effect.difference
+        comparison, difference = effect.comparison, effect.comparison.difference
         mean = difference.mean * scale.factor if difference else math.nan
-        interval = scale.interval(difference.ci95) if difference else None
-        rows.append(ForestRow(effect.technique, mean, interval, effect.verdict))
+        rows.append(ForestRow(effect.technique, mean, scale.interval(comparison.ci95), comparison.verdict))
     return forest(rows, margin=margin * scale.factor, xlabel=scale.difference_axis)
 
 

@@ -5,7 +5,7 @@ import statistics
 import pytest
 import yaml
 
-from cnnbench.analysis.statistics import pairs_for_difference
+from cnnbench.analysis.statistics.power import pairs_for_difference
 
 SGD, ADAM = [0.900, 0.904, 0.899, 0.908], [0.910, 0.913, 0.909, 0.919]
 

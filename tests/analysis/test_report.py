@@ -95,7 +95,7 @@ def test_the_headline_and_the_first_table_say_what_came_out(runs):
     assert text.index("Differences to the baseline") < text.index("✓ +3.00") < text.index("✓ helps +3.00")
     assert "+3.00 +3.00 to +3.00" in text
     assert "× 1.50" in text
-    assert "0.0312 at least 0.031" in text
+    assert "0.031 at least 0.031" in text
 
 
 def test_too_few_seeds_are_undecided_and_the_seeds_needed_are_named(tmp_path):
@@ -186,8 +186,7 @@ def test_groups_without_a_common_seed_are_undecided(tmp_path):
     make_group(tmp_path / "runs", "base", 0.90, seeds=[0, 1])
     make_group(tmp_path / "runs", "other", 0.93, seeds=[2, 3], config=adam())
     text = Page(report(tmp_path / "runs")).text
-    assert "? undecided – 93." in text
-    assert "2 (0 paired)" in text
+    assert "? undecided seeds do not match: compared unpaired +3." in text
 
 
 def test_settings_and_machines_that_differ_are_listed(runs):
@@ -406,7 +405,7 @@ def test_a_paper_has_the_numbers_of_the_page(runs, ending):
     tables, page = target.read_text(), Page(report(runs)).text
     mean = re.search(r"helps \+3\.\d\d .*? (9\d\.\d\d ± 0\.\d\d)", page)[1]
     tables = tables.replace("$\\pm$", "±")
-    for number in (mean, "+3.00 to +3.00", "0.0312", "helps"):
+    for number in (mean, "+3.00 to +3.00", "0.031", "helps"):
         assert number in page
         assert number in tables
 

@@ -2,7 +2,7 @@
 
 import base64
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import date
 from importlib import resources
 from pathlib import Path
@@ -10,8 +10,10 @@ from typing import Any, Literal
 
 from cnnbench import __version__
 from cnnbench.analysis import plots
-from cnnbench.analysis.groups import Collection, Group, Skipped
+from cnnbench.analysis.comparison import Compared
+from cnnbench.analysis.groups import Skipped
 from cnnbench.analysis.machines import mixed_policies
+from cnnbench.analysis.methods import how_judged
 from cnnbench.analysis.metrics import metric_of
 from cnnbench.analysis.report.escape import Ready, markdown, tex, with_minus
 from cnnbench.analysis.report.provenance import differing_settings, provenance, shared_settings
@@ -19,16 +21,11 @@ from cnnbench.analysis.report.sections import ThumbnailsOf, costs, gaps, learnin
 from cnnbench.analysis.report.terms import name_groups, relative
 from cnnbench.analysis.report.verdicts import forest, headline, reached, verdict_rows
 from cnnbench.analysis.svg import ON_BLACK
-from cnnbench.analysis.verdicts import Comparison
 from cnnbench.console import visible
 
 
 def page_document(
-    collection: Collection,
-    baseline: Group,
-    comparisons: Sequence[Comparison],
-    metric: str,
-    margin: float,
+    compared: Compared,
     folder: Path,
     *,
     today: date,
@@ -38,6 +35,13 @@ def page_document(
 
     `thumbnails` gives the pictures of the hardest images; without it there are none.
     """
+    collection, comparisons, metric, margin = (
+        compared.collection,
+        compared.comparisons,
+        compared.metric,
+        compared.margin,
+    )
+    baseline = compared.baseline or collection.groups[0]
     scale = metric_of(metric)
     named = name_groups(collection.groups, baseline)
     best = max(collection.groups, key=lambda group: scale.sign * group.mean(metric))
@@ -48,6 +52,8 @@ def page_document(
         "headline": headline(named, comparisons, scale),
         "verdicts": verdict_rows(named, baseline, comparisons, scale, metric),
         "reached": reached(baseline, metric) if len(named) == 1 else [],
+        "some_diverged": any(group.diverged for group in collection.groups),
+        "judged": how_judged(comparisons, chosen_afterwards=compared.chosen_afterwards),
         "has_latency": any(group.numbers("latency_ms") for group in collection.groups),
         "marks": plots.VERDICT_MARKS,
         "forest": forest(named, comparisons, margin, scale),
@@ -61,6 +67,7 @@ def page_document(
         "provenance": provenance(named, scale, today),
         "mixed_policies": mixed_policies(collection.groups),
         "runs": run_rows(named, metric, scale, folder),
+        "without_result": [(group.label, len(group.diverged)) for group in collection.without_result],
         "skipped": [skipped_row(skipped, folder) for skipped in collection.skipped],
         "on_black": ON_BLACK,
     }

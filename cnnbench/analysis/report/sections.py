@@ -16,7 +16,7 @@ from cnnbench.analysis.groups import PARTS, Group, Run, images_of
 from cnnbench.analysis.metrics import Metric
 from cnnbench.analysis.pareto import dominated
 from cnnbench.analysis.report.terms import DASH, Named, relative
-from cnnbench.analysis.statistics import mean_interval, median_with_misses
+from cnnbench.analysis.statistics.intervals import mean_interval, median_with_misses
 from cnnbench.analysis.svg import SERIES
 from cnnbench.analysis.wording import plural
 from cnnbench.errors import CnnbenchError, DataError

@@ -7,13 +7,14 @@ from typing import Any
 
 from cnnbench.analysis import plots
 from cnnbench.analysis.comparison import median_ratio
+from cnnbench.analysis.failures import failure_rate, write_rate
 from cnnbench.analysis.groups import Group
 from cnnbench.analysis.metrics import Metric, metric_of
 from cnnbench.analysis.report.terms import DASH, Named
-from cnnbench.analysis.statistics import MOST_SEEDS
+from cnnbench.analysis.statistics.power import MOST_SEEDS
 from cnnbench.analysis.svg import shorten
 from cnnbench.analysis.verdicts import Comparison
-from cnnbench.analysis.wording import listed, plural
+from cnnbench.analysis.wording import listed, plural, write_p
 
 LONGEST_DATA = 60  # characters of a data set's name
 SHOWN_ALONE = (
@@ -64,30 +65,35 @@ def describe_group(named: Named, baseline: Group, metric: str, scale: Metric) ->
 
 def describe_comparison(comparison: Comparison | None, group: Group, scale: Metric) -> dict[str, Any]:
     """The cells of a comparison; dashes for the baseline, which has none."""
+    rate = failure_rate(group)
+    diverged = write_rate(rate.diverged, rate.runs, rate.ci95)
     if comparison is None:
         keys = ("difference", "p", "effect_size", "verdict", "seeds_needed")
-        return dict.fromkeys(keys, DASH) | {"n": f"{len(group.runs)}", "interval": "", "floor": ""}
+        empty = {"interval": "", "floor": "", "beside": ""}
+        return dict.fromkeys(keys, DASH) | empty | {"n": f"{len(group.runs)}", "diverged": diverged}
     cells = {
         "n": f"{len(group.runs)}",
+        "diverged": diverged,
         "difference": DASH,
         "interval": "",
         "p": DASH,
         "floor": "",
         "effect_size": DASH,
         "verdict": comparison.verdict,
+        "beside": "; ".join([*([comparison.held] if comparison.held else []), *comparison.notes]),
         "seeds_needed": seeds_needed(comparison),
     }
     difference = comparison.difference
     pairs = difference.n_pairs if difference else 0
-    if pairs < len(group.runs):
+    if comparison.is_paired and pairs < len(group.runs):
         cells["n"] += f" ({pairs} paired)"
     if difference is None:
         return cells
     cells["difference"] = scale.write_difference(difference.mean)
-    if difference.ci95:
-        cells["interval"] = " to ".join(map(scale.write_difference, difference.ci95))
-    if comparison.p_holm is not None and difference.p_floor is not None:
-        cells["p"], cells["floor"] = f"{comparison.p_holm:.3g}", f"at least {difference.p_floor:.2g}"
+    if comparison.ci95:
+        cells["interval"] = " to ".join(map(scale.write_difference, comparison.ci95))
+    if comparison.p_family is not None and difference.p_floor is not None:
+        cells["p"], cells["floor"] = write_p(comparison.p_family), f"at least {difference.p_floor:.2g}"
     if difference.effect_size is not None:
         cells["effect_size"] = f"{difference.effect_size:+.2f}".replace("-", "−")
     return cells
@@ -95,7 +101,7 @@ def describe_comparison(comparison: Comparison | None, group: Group, scale: Metr
 
 def seeds_needed(comparison: Comparison) -> str:
     """How many seeds a verdict is to be expected of, where there is none yet."""
-    if comparison.verdict != "undecided":
+    if comparison.verdict != "undecided" or comparison.held:
         return DASH
     if comparison.seeds_needed is not None:
         return str(comparison.seeds_needed)
@@ -128,6 +134,6 @@ def forest(named: Sequence[Named], comparisons: Sequence[Comparison], margin: fl
     for comparison in comparisons:
         difference = comparison.difference
         mean = difference.mean * scale.factor if difference else math.nan
-        interval = scale.interval(difference.ci95) if difference else None
+        interval = scale.interval(comparison.ci95)
         rows.append(plots.ForestRow(text[comparison.candidate.id], mean, interval, comparison.verdict))
     return plots.forest(rows, margin=margin * scale.factor, xlabel=scale.difference_axis)
