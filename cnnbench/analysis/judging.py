@@ -10,6 +10,7 @@ import numpy as np
 from cnnbench.analysis.pairing import Pairing, difference_of
 from cnnbench.analysis.statistics.families import holm
 from cnnbench.analysis.statistics.intervals import p_beyond
+from cnnbench.analysis.statistics.levels import ALPHA
 from cnnbench.analysis.statistics.paired import Difference, outlying_place
 from cnnbench.analysis.statistics.sign_flips import step_down_maximum
 from cnnbench.analysis.statistics.unpaired import welch_p_beyond
@@ -41,10 +42,13 @@ class Judgement:
 NOTHING = Judgement(None, None, None, 0, "one comparison", "undecided")
 
 
-def judge(pairings: Sequence[Pairing], margin: float, *, higher_is_better: bool, counted: int = 0) -> list[Judgement]:
-    """All of them together, in their order; as a part of a family in which so many others are `counted` only."""
-    differences = [difference_of(pairing) for pairing in pairings]
-    deciding = [i for i, difference in enumerate(differences) if difference and can_decide(difference)]
+def judge(
+    pairings: Sequence[Pairing], margin: float, *, higher_is_better: bool, counted: int = 0, alpha: float = ALPHA
+) -> list[Judgement]:
+    """All of them together, in their order; as a part of a family in which so many others are `counted` only. Where no
+    technique changes anything, one is said to in `alpha` of families at the most."""
+    differences = [difference_of(pairing, alpha) for pairing in pairings]
+    deciding = [i for i, difference in enumerate(differences) if difference and can_decide(difference, alpha)]
     of_holm = dict(zip(deciding, holm([differences[i].p_value for i in deciding]), strict=True))  # type: ignore[union-attr]
     method, of_family = _adjust([pairings[i] for i in deciding], list(of_holm.values()), counted)
     outlying = {i: _outlying_seed(pairings[i]) for i in deciding}
@@ -58,7 +62,7 @@ def judge(pairings: Sequence[Pairing], margin: float, *, higher_is_better: bool,
             judged.append(Judgement(difference, difference.p_value, difference.p_value, 0, method, "undecided"))
         else:
             p_family, p_outside = adjusted[i]
-            word = verdict(difference, p_family, p_outside or 0.0, higher_is_better=higher_is_better)
+            word = verdict(difference, p_family, p_outside or 0.0, higher_is_better=higher_is_better, alpha=alpha)
             family = len(deciding) + counted
             judged.append(Judgement(difference, of_holm[i], p_family, family, method, word, outlying[i]))
     return judged

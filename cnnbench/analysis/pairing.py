@@ -9,6 +9,7 @@ import numpy as np
 from cnnbench.analysis.groups import Group
 from cnnbench.analysis.metrics import metric_of
 from cnnbench.analysis.statistics.intervals import Row
+from cnnbench.analysis.statistics.levels import ALPHA
 from cnnbench.analysis.statistics.paired import Difference, paired_difference
 from cnnbench.analysis.statistics.sign_flips import signed_ranks
 from cnnbench.analysis.statistics.unpaired import p_floor, permutation_p, welch, welch_interval
@@ -72,17 +73,18 @@ def _pairing(baseline: Group, candidate: Group, ours: dict[int, float], theirs: 
     return Pairing(ours, theirs, is_paired, tuple(sorted(seeds[0] ^ seeds[1])) if is_paired else ())
 
 
-def difference_of(pairing: Pairing) -> Difference | None:
-    """What the numbers show, this comparison alone; None where a group has none."""
+def difference_of(pairing: Pairing, alpha: float = ALPHA) -> Difference | None:
+    """What the numbers show, this comparison alone, its interval at 1 - `alpha`; None where a group has none."""
     if not pairing.baseline or not pairing.candidate:
         return None
     if pairing.is_paired:
         differences = pairing.differences
-        return paired_difference(list(differences.values())) if differences else None
-    return _difference_of_groups(*(np.array(list(each.values())) for each in (pairing.baseline, pairing.candidate)))
+        return paired_difference(list(differences.values()), alpha) if differences else None
+    ours, theirs = (np.array(list(each.values())) for each in (pairing.baseline, pairing.candidate))
+    return _difference_of_groups(ours, theirs, alpha)
 
 
-def _difference_of_groups(baseline: Row, candidate: Row) -> Difference:
+def _difference_of_groups(baseline: Row, candidate: Row, alpha: float) -> Difference:
     floor = p_floor(len(baseline), len(candidate))
     if not np.isfinite((*baseline, *candidate)).all():
         ranks = _ranks(np.concatenate((baseline, candidate)))
@@ -95,7 +97,7 @@ def _difference_of_groups(baseline: Row, candidate: Row) -> Difference:
         return Difference(0, mean, None, 1.0, 1.0, None)
     spread = welch(baseline, candidate)[0] / math.sqrt(1 / len(baseline) + 1 / len(candidate))
     effect = mean / spread if spread else None
-    interval = welch_interval(baseline, candidate)
+    interval = welch_interval(baseline, candidate, alpha)
     return Difference(0, mean, interval, permutation_p(baseline, candidate), floor, effect, None)
 
 

@@ -1,127 +1,237 @@
-"""How often the verdicts err, and what they find, on simulated differences of test accuracy.
+"""How often verdicts and intervals err, and what they find, on simulated accuracies through cnnbench's own code.
 
-False helps or hurts: families of 1 and of 8 techniques that change nothing (Holm in each family). The differences
-are normal, heavy-tailed (t with 3 degrees of freedom), of runs that are skewed alike (exponential), or skewed
-themselves, with a standard deviation drawn between 0.2 and 1 point for each technique, and rounded to 1/10,000, as
-with 10,000 test images. The last breaks what the sign-flip test assumes: a technique that does nothing leaves d as
-likely as -d, one that keeps the mean but changes the shape does not. Power: the share of `helps` at a true
-difference. At the margin: the share of `no practical effect` where the true difference is the margin itself, by the
-BCa interval alone and as cnnbench decides.
+    python tests/benchmarks/error_rates.py [--experiments 2000] [--seed 0] [--only coverage,families] [--json FILE]
 
-    python tests/benchmarks/error_rates.py [--experiments 2000] [--sd 0.005] [--seed 0] [--json FILE]
+The tables: `coverage` of the interval, its median width, how often it contradicts its verdict; `one`: false helps or
+hurts of one comparison without an effect; `families`: of any of sixteen techniques without one; `mixed`: of sixteen,
+eight of which have an effect of 0.3 to 3 points, how many are found and how often one of the others; `power` of one
+comparison and in a family of sixteen, beside what cnnbench expects; `margin`: "no practical effect" of techniques whose
+true difference is the margin; `rare`: the same of one that collapses in one seed of twenty; `failures`: "helps" of a
+technique without an effect, the worst 40 % of whose runs diverge; `selection`: of eight equal groups, the worst of
+which is the baseline, or all pairs of which are compared; `unpaired`: of groups whose seeds do not match.
 """
 
 import argparse
 import json
 import math
-from collections.abc import Iterator
+import time
 from pathlib import Path
 
 import numpy as np
+from simulated import DIFFERENCES, EXCHANGEABLE, SKEWED, SPREAD, families
 
-from cnnbench.analysis.statistics import PairedDifference, holm, paired_differences, verdict
+from cnnbench.analysis.judging import Judgement, judge
+from cnnbench.analysis.pairing import Pairing
+from cnnbench.analysis.statistics.intervals import difference_interval
+from cnnbench.analysis.statistics.power import power_of
+from cnnbench.analysis.statistics.verdict import shown_interval
 
-IMAGES = 10_000
-MARGIN = 0.002
-FAMILIES = (1, 8)
-NULL_PAIRS = (8, 12)
-NULL_SD = (0.002, 0.01)
-POWER_PAIRS = (5, 8, 12, 20)
-POINTS = (0.25, 0.5, 1, 2)
-MARGIN_PAIRS = (6, 8, 12, 20)
-MARGIN_SD = MARGIN / 2
-NULL_SHAPES = ("normal", "t3", "skewed runs", "long tail up")
-MARGIN_SHAPES = ("normal", "t3", "long tail up", "long tail down")
-SHAPES = {  # each with mean 0 and standard deviation 1
-    "normal": lambda generator, size: generator.standard_normal(size),
-    "t3": lambda generator, size: generator.standard_t(3, size) / math.sqrt(3),
-    "skewed runs": lambda generator, size: generator.laplace(0.0, math.sqrt(0.5), size),  # exponential - exponential
-    "long tail up": lambda generator, size: generator.standard_exponential(size) - 1,
-    "long tail down": lambda generator, size: 1 - generator.standard_exponential(size),
-}
+MARGIN = 0.2  # points
+TECHNIQUES = 16
+REAL = np.geomspace(0.3, 3, 8) * np.array([1, -1] * 4)
+SURE = ("helps", "hurts")
 
 
-def simulate(generator, shape: str, size: tuple[int, int], mean: float, sd) -> list[PairedDifference]:
-    """What is measured in (rows, pairs) differences of that distribution."""
-    differences = mean + sd * SHAPES[shape](generator, size)
-    return paired_differences(np.round(differences * IMAGES) / IMAGES)
+def judged(differences, margin: float = MARGIN) -> list[Judgement]:
+    """A family of rows of differences, judged as `compare` and `ablate` judge it."""
+    seeds = range(len(differences[0]))
+    zeros = dict.fromkeys(seeds, 0.0)
+    pairings = [Pairing(zeros, dict(enumerate(map(float, row))), True, ()) for row in differences]
+    return judge(pairings, margin, higher_is_better=True)
 
 
-def share(hits: list[bool]) -> dict:
+def share(hits) -> dict:
     """The share with its 95 % Wilson interval."""
     n, p, z = len(hits), sum(hits) / len(hits), 1.96
     middle, half = p + z * z / (2 * n), z * math.sqrt(p * (1 - p) / n + (z / (2 * n)) ** 2)
     return {"share": p, "low": (middle - half) / (1 + z * z / n), "high": (middle + half) / (1 + z * z / n), "of": n}
 
 
-def false_verdicts(generator, experiments: int) -> Iterator[dict]:
-    """Share of families without an effect in which anything helps or hurts."""
-    for shape in NULL_SHAPES:
-        for pairs in NULL_PAIRS:
-            rows = experiments * max(FAMILIES)
-            found = simulate(generator, shape, (rows, pairs), 0.0, generator.uniform(*NULL_SD, (rows, 1)))
-            for size in FAMILIES:
-                families = [found[first : first + size] for first in range(0, experiments * size, size)]
-                yield {"shape": shape, "pairs": pairs, "family": size} | share([errs(family) for family in families])
+def coverage(rng, experiments: int):
+    """Of intervals of differences whose mean is not zero, and whether any interval contradicts its verdict."""
+    for shape, draw in DIFFERENCES.items():
+        for pairs in (2, 3, 4, 5, 6, 7, 8, 10, 12, 20):
+            rows = 0.5 * draw(rng, (experiments, pairs)) + 0.25
+            intervals = [difference_interval(row) for row in rows]
+            covers = [found[0] <= 0.25 <= found[1] for found in intervals if found]
+            widths = [found[1] - found[0] for found in intervals if found]
+            against = [contradicts(judged([row])[0]) for row in rows[:500]]
+            yield {"shape": shape, "pairs": pairs, "width": float(np.median(widths)), "against": sum(against)} | share(
+                covers
+            )
 
 
-def errs(family: list[PairedDifference]) -> bool:
-    adjusted = holm([difference.p_value for difference in family])
-    verdicts = [verdict(difference, p, MARGIN) for difference, p in zip(family, adjusted, strict=True)]
-    return "helps" in verdicts or "hurts" in verdicts
+def contradicts(judgement: Judgement) -> bool:
+    """Whether the interval that is shown excludes zero where nothing is decided, or includes it where something is."""
+    interval = shown_interval(judgement.difference, judgement.verdict)
+    if interval is None or judgement.verdict == "no practical effect":
+        return False
+    return (interval[0] > 0 or interval[1] < 0) != (judgement.verdict in SURE)
 
 
-def power(generator, experiments: int, sd: float) -> Iterator[dict]:
-    """Share of `helps` at true differences, each test alone."""
-    for pairs in POWER_PAIRS:
-        for points in POINTS:
-            found = simulate(generator, "normal", (experiments, pairs), points / 100, sd)
-            helps = [verdict(difference, difference.p_value, MARGIN) == "helps" for difference in found]
-            yield {"pairs": pairs, "points": points} | share(helps)
+def one(rng, experiments: int):
+    for shape, draw in DIFFERENCES.items():
+        for pairs in (6, 8, 10, 12, 20):
+            rows = 0.5 * draw(rng, (experiments, pairs))
+            yield {"shape": shape, "pairs": pairs} | share([judged([row])[0].verdict in SURE for row in rows])
 
 
-def at_the_margin(generator, experiments: int) -> Iterator[dict]:
-    """Share of `no practical effect` at a true difference of the margin."""
-    for shape in MARGIN_SHAPES:
-        for pairs in MARGIN_PAIRS:
-            found = simulate(generator, shape, (experiments, pairs), MARGIN, MARGIN_SD)
-            of_bca = sum(max(map(abs, difference.ci95)) <= MARGIN for difference in found) / experiments
-            said = [verdict(difference, None, MARGIN) == "no practical effect" for difference in found]
-            yield {"shape": shape, "pairs": pairs, "bca_alone": of_bca} | share(said)
+def of_families(rng, experiments: int):
+    for shape in (*EXCHANGEABLE, *SKEWED):
+        for pairs in (6, 8, 10, 12):
+            found = [judged(families(shape, rng, TECHNIQUES, pairs)) for _ in range(experiments)]
+            holm = share([any(each.p_holm <= 0.05 for each in family) for family in found])["share"]
+            wrong = [any(each.verdict in SURE for each in family) for family in found]
+            yield {"shape": shape, "pairs": pairs, "holm": holm} | share(wrong)
+
+
+def mixed(rng, experiments: int):
+    shapes = ("normal", "t with 3 degrees of freedom", "runs skewed alike", "skewed runs of unequal spreads")
+    for shape in (*shapes, "one noisy", "spread grows with effect"):
+        for pairs in (6, 8, 10, 12):
+            found, holms, wrong = [], [], []
+            for _ in range(experiments):
+                family = judged(with_effects(shape, rng, pairs))
+                found.append(sum(each.verdict in SURE for each in family[:8]))
+                holms.append(sum(each.p_holm <= 0.05 for each in family[:8]))
+                wrong.append(any(each.verdict in SURE for each in family[8:]))
+            means = {"found": float(np.mean(found)), "holm": float(np.mean(holms))}
+            yield {"shape": shape, "pairs": pairs} | means | share(wrong)
+
+
+def with_effects(shape: str, rng, pairs: int):
+    """Sixteen techniques, the first eight of which have effects of 0.3 to 3 points."""
+    effects = np.concatenate((REAL, np.zeros(8)))[:, None]
+    if shape == "one noisy":
+        rows = families("normal", rng, TECHNIQUES, pairs)
+        rows[-1] = 3 * rng.standard_normal(pairs)
+    elif shape == "spread grows with effect":
+        spreads = 0.25 + 0.3 * np.abs(effects)
+        rows = spreads * rng.standard_normal((TECHNIQUES, pairs)) - SPREAD * rng.standard_normal(pairs)
+    else:
+        rows = families(shape, rng, TECHNIQUES, pairs)
+    return rows + effects
+
+
+def power(rng, experiments: int):
+    for family in (1, TECHNIQUES):
+        for pairs in (5, 6, 8, 10, 12, 20):
+            for points in (0.25, 0.5, 1.0, 2.0):
+                hits = []
+                for _ in range(experiments):
+                    rows = families("normal", rng, family, pairs)
+                    rows[0] += points
+                    hits.append(judged(rows)[0].verdict == "helps")
+                expected = power_of(pairs, math.sqrt(2) * SPREAD, points, family)
+                yield {"family": family, "pairs": pairs, "points": points, "expected": expected} | share(hits)
+
+
+def margin(rng, experiments: int):
+    shapes = ("normal", "t with 3 degrees of freedom", "exponential (skewness 2)")
+    for shape in shapes:
+        for family in (1, TECHNIQUES):
+            for pairs in (6, 8, 12, 20):
+                wrong = []
+                for _ in range(experiments):
+                    rows = MARGIN + 0.1 * DIFFERENCES[shape](rng, (family, pairs))
+                    wrong.append(any(each.verdict == "no practical effect" for each in judged(rows)))
+                yield {"shape": shape, "family": family, "pairs": pairs} | share(wrong)
+
+
+def rare(rng, experiments: int):
+    """A technique that changes nothing in 19 seeds of 20 and costs 10 points in the other."""
+    for pairs in (6, 8, 12, 20):
+        rows = 0.1 * rng.standard_normal((experiments, pairs)) - 10 * (rng.random((experiments, pairs)) < 0.05)
+        calm = [not (row < -5).any() for row in rows]
+        said = [judged([row])[0].verdict == "no practical effect" for row in rows]
+        unseen = {
+            "unseen": sum(calm) / len(calm),
+            "although_seen": sum(s for s, c in zip(said, calm, strict=True) if not c),
+        }
+        yield {"pairs": pairs} | unseen | share(said)
+
+
+def failures(rng, experiments: int):
+    """As `compare` judges: by the runs that finished, and only where those that diverged as the worst of all agree."""
+    for pairs in (10, 15, 20):
+        said, survivors = [], []
+        for _ in range(experiments):
+            baseline, candidate = (90 + SPREAD * rng.standard_normal(pairs) for _ in range(2))
+            lost = set(np.argsort(candidate)[: round(0.4 * pairs)].tolist())
+            ours = dict(enumerate(map(float, baseline)))
+            theirs = {seed: -math.inf if seed in lost else float(value) for seed, value in enumerate(candidate)}
+            kept = {seed: value for seed, value in theirs.items() if seed not in lost}
+            alone, worst = (
+                judge([Pairing(ours, values, True, ())], MARGIN, higher_is_better=True)[0].verdict
+                for values in (kept, theirs)
+            )
+            survivors.append(alone == "helps")
+            said.append(alone == worst == "helps")
+        yield {"pairs": pairs, "survivors": share(survivors)["share"]} | share(said)
+
+
+def selection(rng, experiments: int):
+    """Eight equal groups: the worst of them as the baseline, with and without the right family; all pairs."""
+    for pairs in (8, 12):
+        naive, right, all_pairs = [], [], []
+        for _ in range(experiments):
+            runs = SPREAD * rng.standard_normal((8, pairs))
+            worst = int(runs.mean(axis=1).argmin())
+            rows = [runs[i] - runs[worst] for i in range(8) if i != worst]
+            others = [runs[j] - runs[i] for i in range(8) for j in range(i + 1, 8) if worst not in (i, j)]
+            naive.append(any(each.verdict in SURE for each in judged(rows)))
+            family = judged([*rows, *others])
+            right.append(any(each.verdict in SURE for each in family[:7]))
+            all_pairs.append(any(each.verdict in SURE for each in family))
+        yield {"pairs": pairs, "naive": share(naive)["share"], "all_pairs": share(all_pairs)["share"]} | share(right)
+
+
+def unpaired(rng, experiments: int):
+    for ours, theirs, ratio in ((4, 4, 1), (6, 6, 1), (6, 6, 3), (8, 5, 1), (5, 12, 3), (12, 5, 3), (10, 10, 3)):
+        wrong, covers = [], []
+        for _ in range(experiments):
+            baseline, candidate = SPREAD * rng.standard_normal(ours), ratio * SPREAD * rng.standard_normal(theirs)
+            pairing = Pairing(dict(enumerate(baseline)), dict(enumerate(candidate, 100)), False, ())
+            found = judge([pairing], MARGIN, higher_is_better=True)[0]
+            wrong.append(found.verdict in SURE)
+            covers.append(found.difference.ci95[0] <= 0 <= found.difference.ci95[1])
+        covered = share(covers)["share"]
+        yield {"runs": f"{ours} and {theirs}", "spreads": f"1 : {ratio}", "coverage": covered} | share(wrong)
+
+
+TABLES = {
+    "coverage": coverage, "one": one, "families": of_families, "mixed": mixed, "power": power, "margin": margin,
+    "rare": rare, "failures": failures, "selection": selection, "unpaired": unpaired,
+}  # fmt: skip
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--experiments", type=int, default=2000)
-    parser.add_argument("--sd", type=float, default=0.005, help="of the differences in the power table")
+    parser.add_argument("--experiments", type=int, default=2000, help="for each line of a table")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", default=",".join(TABLES), help="the tables, separated by commas")
     parser.add_argument("--json", type=Path, help="write every figure here")
     options = parser.parse_args()
-    generator = np.random.default_rng(options.seed)
-    report = {
-        "false_verdicts": list(false_verdicts(generator, options.experiments)),
-        "power": list(power(generator, options.experiments, options.sd)),
-        "at_the_margin": list(at_the_margin(generator, options.experiments)),
-    }
-    show(report, options.sd)
+    report: dict = {"experiments": options.experiments, "seed": options.seed}
+    for name in options.only.split(","):
+        started = time.perf_counter()
+        print(f"\n{name}")
+        report[name] = []
+        for row in TABLES[name](np.random.default_rng(options.seed), options.experiments):
+            report[name].append(row)
+            print("  " + spelled(row), flush=True)
+        print(f"  ({time.perf_counter() - started:.0f} s)")
     if options.json:
-        options.json.write_text(json.dumps(report | {"sd": options.sd, "seed": options.seed}, indent=2) + "\n")
+        options.json.write_text(json.dumps(report, indent=2) + "\n")
 
 
-def show(report: dict, sd: float) -> None:
-    print("helps or hurts where nothing does, per family")
-    for row in report["false_verdicts"]:
-        print(f"  {row['shape']:<15}{row['pairs']:>3} pairs, family of {row['family']}: {percent(row)}")
-    print(f"helps, at a standard deviation of {100 * sd:g} points")
-    for row in report["power"]:
-        print(f"  {row['pairs']:>3} pairs, {row['points']:g} points: {percent(row)}")
-    print(f"no practical effect at the margin, standard deviation {100 * MARGIN_SD:g} points")
-    for row in report["at_the_margin"]:
-        print(f"  {row['shape']:<15}{row['pairs']:>3} pairs: {percent(row)}; BCa alone {row['bca_alone']:.1%}")
-
-
-def percent(row: dict) -> str:
-    return f"{row['share']:.1%} ({row['low']:.1%} to {row['high']:.1%} of {row['of']:,})"
+def spelled(row: dict) -> str:
+    """One line: what was simulated, then the share with its interval, then what stands beside it."""
+    shown = {key: value for key, value in row.items() if key not in ("share", "low", "high", "of")}
+    rest = "  ".join(
+        f"{key} {value:.3g}" if isinstance(value, float) else f"{key} {value}" for key, value in shown.items()
+    )
+    return f"{row['share']:6.1%} ({row['low']:.1%} to {row['high']:.1%} of {row['of']:,})  {rest}"
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cnnbench.analysis.statistics.intervals import Interval, Row, difference_interval, no_spread
-from cnnbench.analysis.statistics.levels import FEWEST_PAIRS
+from cnnbench.analysis.statistics.levels import ALPHA, FEWEST_PAIRS
 from cnnbench.analysis.statistics.sign_flips import p_floor_of, sign_flip_p, signed_ranks
 
 OUTLYING = 0.01
@@ -20,7 +20,7 @@ class Difference:
     Attributes:
         n_pairs: 0 where the groups are not paired.
         mean: not a number without runs; infinite where runs missed their target, with the sign of most of the ranks.
-        ci95: of the mean, for this comparison alone; None where there is none.
+        ci95: of the mean, for this comparison alone, at 1 - alpha, 95 % as a rule; None where there is none.
         p_value: exact two-sided sign-flip p (of groups: permutation p); None without runs.
         p_floor: the smallest p that so many runs can give.
         effect_size: Cohen's dz, mean / sd; None where sd is 0 or unknown.
@@ -36,8 +36,8 @@ class Difference:
     sd: float | None = None
 
 
-def paired_difference(differences: Sequence[float]) -> Difference:
-    """Of one row of differences by seed.
+def paired_difference(differences: Sequence[float], alpha: float = ALPHA) -> Difference:
+    """Of one row of differences by seed; the interval leaves out `alpha`.
 
     Raises:
         ValueError: A difference is no number. A pair with a run that has no value is to be left out.
@@ -54,9 +54,9 @@ def paired_difference(differences: Sequence[float]) -> Difference:
     if n == 1:
         return Difference(1, mean, None, p_value, p_floor, None)
     if no_spread(row):
-        return Difference(n, mean, difference_interval(row), p_value, p_floor, None, 0.0)
+        return Difference(n, mean, difference_interval(row, alpha), p_value, p_floor, None, 0.0)
     sd = float(row.std(ddof=1))
-    return Difference(n, mean, difference_interval(row), p_value, p_floor, mean / sd, sd)
+    return Difference(n, mean, difference_interval(row, alpha), p_value, p_floor, mean / sd, sd)
 
 
 def _difference_with_misses(row: Row) -> Difference:

@@ -4,7 +4,7 @@ import math
 from bisect import bisect_left
 
 from cnnbench.analysis.statistics.intervals import t_half_width
-from cnnbench.analysis.statistics.levels import ALPHA, FEW_PAIRS, FEWEST_PAIRS, POWER, interval_alpha
+from cnnbench.analysis.statistics.levels import ALPHA, FEW_PAIRS, FEWEST_PAIRS, POWER, SOME_PAIRS, interval_alpha
 from cnnbench.analysis.statistics.paired import Difference
 
 MOST_SEEDS = 1000
@@ -12,7 +12,7 @@ COUNTS = range(FEWEST_PAIRS, MOST_SEEDS + 1)
 # A t test is as powerful at these levels as a verdict is at 0.05, within 0.05 for the most part and 0.15 at the most
 # (tests/benchmarks/error_rates.py): a verdict also asks an interval that allows for skewness; and a family, judged
 # together, is worth less than so many comparisons, for it has one baseline, and knows its spread better.
-LEVEL, FEW_LEVEL = 0.035, 0.015
+LEVEL_OF_FEW, LEVEL_OF_SOME, LEVEL = 0.015, 0.025, 0.035
 FAMILY_EXPONENT, FAMILY_FREEDOM = 0.9, 2
 
 
@@ -55,12 +55,16 @@ def power_of(n: int, sd: float, difference: float, family: int = 1) -> float:
     if sd == 0:
         return 1.0
     size = abs(difference) / sd
-    power = _power_of_t(n, size, n - 1, FEW_LEVEL if n <= FEW_PAIRS else LEVEL)
+    power = _power_of_t(n, size, n - 1, _level(n))
     if n == FEWEST_PAIRS:
         power = min(power, float(ndtr(size) ** n))  # every pair has to go the same way
     if family > 1:
         power = min(power, _power_of_t(n, size, FAMILY_FREEDOM * (n - 1), ALPHA / family**FAMILY_EXPONENT))
     return power
+
+
+def _level(n: int) -> float:
+    return LEVEL_OF_FEW if n <= FEW_PAIRS else LEVEL_OF_SOME if n <= SOME_PAIRS else LEVEL
 
 
 def _power_of_t(n: int, size: float, freedom: float, level: float) -> float:

@@ -24,8 +24,8 @@ def welch(baseline: Row, candidate: Row) -> tuple[float, float]:
     return error, sum(parts) ** 2 / below
 
 
-def welch_interval(baseline: Row, candidate: Row) -> Interval | None:
-    """Of the difference of the means, at the level of as many pairs as the smaller group has runs; None for one run."""
+def welch_interval(baseline: Row, candidate: Row, alpha: float = ALPHA) -> Interval | None:
+    """Of the difference of the means, at the level of as many pairs as the smaller group has runs; None for one."""
     from scipy.special import stdtrit
 
     fewer = min(len(baseline), len(candidate))
@@ -33,7 +33,7 @@ def welch_interval(baseline: Row, candidate: Row) -> Interval | None:
         return None
     error, freedom = welch(baseline, candidate)
     difference = float(candidate.mean() - baseline.mean())
-    half = error and float(stdtrit(freedom, 1 - interval_alpha(fewer) / 2)) * error
+    half = error and float(stdtrit(freedom, 1 - interval_alpha(fewer, alpha) / 2)) * error
     return difference - half, difference + half
 
 
@@ -82,8 +82,8 @@ def _splits(n: int, size: int) -> Iterator[NDArray[np.int64]]:
 
 
 def welch_p_beyond(baseline: Row, candidate: Row, margin: float) -> float:
-    """p of the two one-sided tests that the means differ by more than ± `margin`: at most 0.05 where the interval of
-    `welch_interval` lies inside."""
+    """p of the two one-sided tests that the means differ by more than ± `margin`: at most `alpha` where the interval of
+    `welch_interval` at this level lies inside."""
     from scipy.special import stdtr
 
     fewer = min(len(baseline), len(candidate))
@@ -94,4 +94,4 @@ def welch_p_beyond(baseline: Row, candidate: Row, margin: float) -> float:
     if not error:
         return float(abs(difference) > limit)
     p = float(stdtr(freedom, (abs(difference) - limit) / error))
-    return min(1.0, 2 * p * ALPHA / interval_alpha(fewer))
+    return min(1.0, 2 * p / interval_alpha(fewer, 1.0))

@@ -9,20 +9,27 @@ from cnnbench.analysis.statistics.paired import Difference
 Verdict = Literal["helps", "hurts", "no practical effect", "undecided"]
 
 
-def can_decide(difference: Difference) -> bool:
-    """Whether so many runs can give a p of 0.05 at all: one that cannot takes nothing from the others of its family
+def can_decide(difference: Difference, alpha: float = ALPHA) -> bool:
+    """Whether so many runs can give a p of `alpha` at all: one that cannot takes nothing from the others of its family
     (Tarone 1990)."""
-    return difference.p_floor is not None and difference.p_floor <= ALPHA
+    return difference.p_floor is not None and difference.p_floor <= alpha
 
 
-def verdict(difference: Difference, p_family: float, p_beyond: float, *, higher_is_better: bool = True) -> Verdict:
+def verdict(
+    difference: Difference,
+    p_family: float,
+    p_beyond: float,
+    *,
+    higher_is_better: bool = True,
+    alpha: float = ALPHA,
+) -> Verdict:
     """What the runs show. `p_family` is that of no difference, `p_beyond` that of one beyond the margin, each adjusted
-    for the family. Fewer than six pairs show nothing."""
-    if not can_decide(difference):
+    for the family; the interval is at 1 - `alpha`. Fewer than six pairs show nothing."""
+    if not can_decide(difference, alpha):
         return "undecided"
-    if p_beyond <= ALPHA:
+    if p_beyond <= alpha:
         return "no practical effect"
-    if p_family > ALPHA or (difference.ci95 and excludes_nothing(difference.ci95)):
+    if p_family > alpha or (difference.ci95 and excludes_nothing(difference.ci95)):
         return "undecided"
     return "helps" if (difference.mean > 0) == higher_is_better else "hurts"
 

@@ -7,6 +7,7 @@ import pytest
 from scipy import stats
 
 from cnnbench.analysis.statistics.intervals import difference_interval
+from cnnbench.analysis.statistics.levels import interval_alpha
 from cnnbench.analysis.statistics.paired import paired_difference
 from cnnbench.analysis.statistics.power import MOST_SEEDS, pairs_for_difference, power_of, seeds_needed
 from cnnbench.analysis.statistics.sign_flips import sign_flip_p, step_down_maximum
@@ -61,7 +62,7 @@ def test_seeds_needed_for_no_practical_effect_make_the_t_interval_fit():
     difference = paired_difference([0.003, -0.003, 0.004, -0.004, 0.0001])
     n = seeds_needed(difference, MARGIN)
     room = MARGIN - abs(difference.mean)
-    half_widths = [stats.t.ppf(0.975, k - 1) * difference.sd / math.sqrt(k) for k in (n - 1, n)]
+    half_widths = [stats.t.ppf(1 - interval_alpha(k) / 2, k - 1) * difference.sd / math.sqrt(k) for k in (n - 1, n)]
     assert half_widths[1] <= room < half_widths[0]
     assert seeds_needed(paired_difference([0.0] * 3), MARGIN, family=100) == 6
 
