@@ -5,7 +5,7 @@ import os
 import statistics as plain
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +137,12 @@ def make_group(
     """A group of runs, those apart that diverged."""
     finished, diverged = (tuple(run for run in runs if run.diverged is apart) for apart in (False, True))
     return Group(name, label, finished, config, technique, diverged)
+
+
+def first_seeds(group: Group, count: int) -> Group:
+    """The group with the runs of the seeds below `count` only."""
+    runs, diverged = (tuple(run for run in runs if run.seed < count) for runs in (group.runs, group.diverged))
+    return replace(group, runs=runs, diverged=diverged)
 
 
 def technique_names(runs: Mapping[str, Sequence[Run]]) -> dict[str, str]:

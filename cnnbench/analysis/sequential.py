@@ -1,7 +1,7 @@
 """Comparisons looked at several times while seeds are added: each stops where it is decided, or can no longer be."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, Literal, Protocol, TypeVar
 
 from cnnbench.analysis.statistics.looks import level_of
@@ -9,7 +9,7 @@ from cnnbench.analysis.statistics.paired import Difference
 from cnnbench.analysis.statistics.power import seeds_needed
 from cnnbench.analysis.statistics.verdict import Verdict
 
-Why = Literal["decided", "futile", "at the end", "open"]
+Why = Literal["decided", "futile", "at the end", "budget", "open"]
 FUTILE = 3  # times the most seeds: what would need more than that will not be decided with them
 
 
@@ -40,23 +40,26 @@ class Followed(Generic[J]):
     why: Why
 
 
-def follow(count: int, looks: Sequence[int], done: int, margin: float, judge_at: JudgeAt[J]) -> list[Followed[J]]:
-    """What the first `done` of all `looks` show of so many comparisons.
+def follow(
+    granted: Sequence[int], looks: Sequence[int], done: int, margin: float, judge_at: JudgeAt[J]
+) -> list[Followed[J]]:
+    """What the first `done` of all `looks`, of which there is one at least, show of comparisons that were `granted` so
+    many seeds.
 
     One that helps or hurts leaves the family; one that has no practical effect, or would need more than three times the
     most seeds, gets no more seeds and stays in it with those it has: it could have become a false one.
     """
     level = level_of(len(looks))
-    seeds = dict.fromkeys(range(count), looks[0])
+    seeds = dict.fromkeys(range(len(granted)), looks[0])
     found: dict[int, Followed[J]] = {}
     for look in looks[:done]:
-        running = [i for i in range(count) if i not in found or found[i].why == "open"]
+        waiting = [i for i in seeds if i not in found or found[i].why == "open"]
+        running = [i for i in waiting if granted[i] >= look]
         seeds |= dict.fromkeys(running, look)
-        family = {i: seeds[i] for i in range(count) if i not in found or not _is_rejected(found[i])}
-        judged = judge_at(family, level)
-        for i in running:
-            found[i] = Followed(judged[i], look, _why(judged[i], look, looks[-1], margin))
-    return [found[i] for i in range(count)]
+        found |= {i: replace(found[i], why="budget") for i in waiting if i not in running}
+        judged = judge_at({i: n for i, n in seeds.items() if i not in found or not _is_rejected(found[i])}, level)
+        found |= {i: Followed(judged[i], look, _why(judged[i], look, looks[-1], margin)) for i in running}
+    return [found[i] for i in seeds]
 
 
 def _is_rejected(followed: Followed[J]) -> bool:

@@ -1,6 +1,7 @@
 """`cnnbench ablate`: trains a baseline with and without each technique over seeds, and shows what each changes."""
 
 from argparse import RawDescriptionHelpFormatter
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import nullcontext, suppress
 from pathlib import Path
@@ -8,29 +9,35 @@ from pathlib import Path
 from cnnbench.analysis.machines import mixed_policies
 from cnnbench.analysis.metrics import default_margin, margin_in, metric_of
 from cnnbench.analysis.statistics.levels import FEWEST_PAIRS
+from cnnbench.analysis.statistics.looks import level_of
 from cnnbench.analysis.svg import standalone
 from cnnbench.commands.arguments import Parser
 from cnnbench.config.overrides import own_settings
 from cnnbench.console import confirm, note, people_on_stderr, say, say_exactly, say_json, show_table
 from cnnbench.disk import write_atomically
 from cnnbench.errors import DataError, SweepError
-from cnnbench.sweeps.ablation_folder import all_jobs, read_plan, unfinished, why_not_done
+from cnnbench.sweeps.ablation_folder import Job, Looks, Plan, all_jobs, read_plan, unfinished, why_not_done
 from cnnbench.sweeps.ablation_runs import Planned, Settings, plan_runs, train
 from cnnbench.sweeps.effects import draw, effects_document, markdown, measure_effects, read_groups, reference, table
 
 FIGURE = "forest.svg"
 DESCRIPTION = """
 Trains a baseline with and without each technique, over seeds, and shows what each technique changes: the difference
-with its 95 % interval, Holm's p, a verdict, and what it costs in training time and latency. First the plan is shown,
-with the time it will take. Called again with the same hydra.sweep.dir it goes on where it was stopped.
+with its 95 % interval, p for all techniques together, a verdict, and what it costs in training time and latency. First
+the plan is shown, with the time it will take. Called again with the same hydra.sweep.dir it goes on where it was
+stopped.
 
 its own keys, with their defaults:
   ablation=articles        a file of conf/ablation: a baseline and techniques (`cnnbench list ablation`)
   mode=add_one             add_one: the baseline with each | leave_one: all but each | pairs: also with every two
-  seeds=6                  how many: 0, 1, ...; one comparison needs six to decide anything, 16 need ten
+  seeds=8                  how many: 0, 1, ...; six at the least decide anything, of however many techniques
+                           auto: added where a verdict is open, at looks fixed before (8, 14, 20), errors held
+  most_seeds=20            with seeds=auto: how many at the most
+  budget=2h                with seeds=auto: the time of all runs together (s, m, h, d); no limit without it
   'techniques=[A,B]'       only these of the file
   metric=test_accuracy     a number of summary.json
-  margin=0.2               differences below it, in the unit of the table, have no practical effect
+  margin=0.2               differences below it, in the unit of the table, have no practical effect (without one: 0.2
+                           points of an accuracy, of anything else 2 % of the baseline's)
 """
 
 
@@ -59,7 +66,7 @@ def main(arguments: Sequence[str]) -> None:
             show_plan(planned)
             if planned.jobs and not options.yes and not confirm("start?"):
                 return
-            failures = train(planned)
+            failures = train(planned, show_look)
     with suppress(DataError) if failures else nullcontext():  # where all have failed there is nothing to show
         show(folder, settings, as_json=options.json, as_markdown=options.markdown)
     if failures:
@@ -83,8 +90,29 @@ def show_plan(planned: Planned) -> None:
         return
     minutes = round(sum(seconds[job.variant] for job in jobs) / 60)
     say(f"{len(jobs)} runs, about {minutes // 60}:{minutes % 60:02d} hours one after the other, into {planned.folder}")
-    if len(plan.seeds) < FEWEST_PAIRS:
+    if plan.looks:
+        say(looks_ahead(plan.looks))
+    elif len(plan.seeds) < FEWEST_PAIRS:
         note(f"seeds={len(plan.seeds)}: too few to show that a technique helps or hurts, it takes seeds={FEWEST_PAIRS}")
+
+
+def looks_ahead(looks: Looks) -> str:
+    """At how many seeds one will look, at which level, and what that costs at the most."""
+    counts = ", ".join(map(str, looks.seeds))
+    each = "" if len(looks.seeds) == 1 else " each"
+    budget = "" if looks.budget_seconds is None else f", in {looks.budget_seconds / 3600:.2g} hours at the most"
+    return (
+        f"looks at {counts} seeds, at a level of {level_of(len(looks.seeds))}{each}; seeds go to what is open{budget}"
+    )
+
+
+def show_look(plan: Plan, jobs: Sequence[Job]) -> None:
+    """What a look has shown, and what it asks for."""
+    assert plan.looks
+    taken = plan.looks.taken[-1]
+    counts = Counter(taken["stands"].values())
+    say(f"\nlook at {taken['seeds']} seeds: {', '.join(f'{count} {what}' for what, count in counts.most_common())}")
+    say(f"{len(jobs)} more runs\n" if jobs else "no more runs")
 
 
 def cost(name: str, planned: Planned) -> tuple[str, str]:
@@ -96,6 +124,9 @@ def cost(name: str, planned: Planned) -> tuple[str, str]:
 def show(folder: Path, settings: Settings, *, as_json: bool, as_markdown: bool) -> None:
     """The effects that the runs in the folder show, in the form asked for; draws them into the folder too."""
     plan = read_plan(folder)
+    if plan.looks and not plan.looks.taken:
+        note(f"not looked at yet: the first look is at {plan.looks.seeds[0]} seeds")
+        return
     groups = read_groups(folder, plan, settings.metric)
     margin = margin_in(f"margin={settings.margin}", settings.margin, settings.metric)
     if margin is None:

@@ -4,14 +4,16 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
+from cnnbench.analysis.groups import Run
 from cnnbench.disk import disk_errors, read_regular, write_atomically
 from cnnbench.errors import DataError
 from cnnbench.runs.folder import RunFolder
 from cnnbench.runs.read import is_run, read_summary
 from cnnbench.runs.variant_names import PLAN
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -24,8 +26,36 @@ class PlannedVariant:
 
 
 @dataclass(frozen=True)
+class Looks:
+    """How seeds are added to an ablation, fixed before its first run.
+
+    Attributes:
+        seeds: how many each technique that is still open has at each look.
+        metric, margin: by which it is decided; the margin in the metric's own numbers, None for the default.
+        budget_seconds: for all runs together; None without a limit.
+        granted: by variant, how many seeds it has been given so far.
+        taken: what the looks taken so far have shown: `seeds`, `level`, and by technique the verdict or why it stopped.
+    """
+
+    seeds: list[int]
+    metric: str
+    margin: float | None
+    budget_seconds: float | None
+    granted: dict[str, int]
+    taken: list[dict[str, Any]]
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the last look was taken, or none of the techniques is open."""
+        return len(self.taken) == len(self.seeds) or (
+            bool(self.taken) and "open" not in self.taken[-1]["stands"].values()
+        )
+
+
+@dataclass(frozen=True)
 class Plan:
-    """What ablation.json says. `overrides` are those of the command line, which apply to all variants."""
+    """What ablation.json says. `overrides` are those of the command line, which apply to all variants; `looks` is None
+    where all have `seeds`."""
 
     ablation: str
     mode: str
@@ -34,6 +64,7 @@ class Plan:
     overrides: list[str]
     techniques: dict[str, list[str]]
     variants: dict[str, PlannedVariant]
+    looks: Looks | None = None
 
 
 @dataclass(frozen=True)
@@ -51,7 +82,8 @@ class Job:
 
 def all_jobs(plan: Plan) -> list[Job]:
     """The runs of the plan, seed by seed: variants take turns, so that a machine's moods meet all of them alike."""
-    return [Job(variant, seed) for seed in plan.seeds for variant in plan.variants]
+    jobs = [Job(variant, seed) for seed in plan.seeds for variant in plan.variants]
+    return [job for job in jobs if plan.looks is None or job.seed < plan.looks.granted[job.variant]]
 
 
 def with_old_plan(folder: Path, plan: Plan) -> Plan:
@@ -80,6 +112,11 @@ def merged(folder: Path, old: Plan, new: Plan) -> Plan:
     Raises:
         DataError: they differ in more than that.
     """
+    if (old.looks and replace(old.looks, granted={}, taken=[])) != (new.looks and replace(new.looks, granted={})):
+        raise DataError(
+            f"{folder}: holds an ablation with other looks; repeat its seeds, most_seeds, budget, metric and margin, "
+            "or choose another folder with hydra.sweep.dir=PATH"
+        )
     differing = [
         name
         for name, variant in new.variants.items()
@@ -96,6 +133,7 @@ def merged(folder: Path, old: Plan, new: Plan) -> Plan:
         seeds=sorted({*old.seeds, *new.seeds}),
         techniques=old.techniques | new.techniques,
         variants=old.variants | new.variants,
+        looks=old.looks,
     )
 
 
@@ -110,8 +148,12 @@ def read_plan(folder: Path) -> Plan:
         content = json.loads(read_regular(file))
         if content.pop("format") > FORMAT:
             raise DataError(f"{file}: is of a newer cnnbench; update cnnbench")
-        variants = {name: PlannedVariant(**variant) for name, variant in content.pop("variants").items()}
-        return Plan(**content, variants=variants)
+        variants = {
+            name: PlannedVariant(**variant | {"techniques": tuple(variant["techniques"])})
+            for name, variant in content.pop("variants").items()
+        }
+        looks = content.pop("looks", None)
+        return Plan(**content, variants=variants, looks=Looks(**looks) if looks else None)
     except FileNotFoundError:
         raise DataError(f"{folder}: no folder of an ablation (no {PLAN}); give the one that `ablate` named") from None
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
@@ -119,17 +161,26 @@ def read_plan(folder: Path) -> Plan:
 
 
 def unfinished(folder: Path, plan: Plan) -> list[Job]:
-    """The jobs of the plan that have no finished run in the folder."""
+    """The jobs of the plan that have no run in the folder that has come to its end."""
     return [job for job in all_jobs(plan) if not is_done(folder / job.folder, plan.variants[job.variant].group_hash)]
 
 
 def is_done(path: Path, group_hash: str) -> bool:
-    """Whether a run of this config has finished there."""
+    """Whether a run of this config has finished there, or diverged, as it would again."""
     try:
         summary = read_summary(path)
     except DataError:
         return False
-    return summary.get("status") == "finished" and summary.get("group_hash") == group_hash
+    has_ended = summary.get("status") == "finished" or Run(path, summary).diverged
+    return has_ended and summary.get("group_hash") == group_hash
+
+
+def is_finished(path: Path) -> bool:
+    """Whether the run there has finished, and did not diverge."""
+    try:
+        return read_summary(path).get("status") == "finished"
+    except DataError:
+        return False
 
 
 def set_aside(folder: Path, jobs: Sequence[Job]) -> None:

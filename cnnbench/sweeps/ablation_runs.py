@@ -1,13 +1,15 @@
 """The runs of an ablation: planned and checked before anything is written, then trained as the jobs of a sweep."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from glob import escape
 from pathlib import Path
 from signal import SIGINT
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cnnbench.analysis.metrics import margin_in
+from cnnbench.analysis.statistics.levels import FEWEST_PAIRS
+from cnnbench.analysis.statistics.looks import looks_up_to
 from cnnbench.config.compose import compose
 from cnnbench.config.overrides import refuse_mistakes
 from cnnbench.config.run_config import RunConfig
@@ -26,15 +28,18 @@ from cnnbench.sweeps.ablation import (
 )
 from cnnbench.sweeps.ablation_folder import (
     Job,
+    Looks,
     Plan,
     PlannedVariant,
     all_jobs,
+    is_finished,
     set_aside,
     unfinished,
     why_not_done,
     with_old_plan,
     write_plan,
 )
+from cnnbench.sweeps.by_looks import grant_seeds, seconds_in, take_look
 from cnnbench.sweeps.jobs import run_jobs, sweep_folder
 from cnnbench.sweeps.watch import watching
 
@@ -45,7 +50,9 @@ class Settings:
 
     ablation: str = "articles"
     mode: Mode = "add_one"
-    seeds: PositiveInt = 8
+    seeds: PositiveInt | Literal["auto"] = 8
+    most_seeds: Annotated[int, Range(at_least=FEWEST_PAIRS)] = 20
+    budget: str | float | None = None
     techniques: list[str] | None = None
     metric: str = "test_accuracy"
     margin: Annotated[float, Range(at_least=0)] | None = None
@@ -53,7 +60,8 @@ class Settings:
 
 @dataclass(frozen=True)
 class Planned:
-    """An ablation about to run. `jobs` are those still to do; `plan` has those of an earlier call too."""
+    """An ablation about to run. `jobs` are those still to do, up to the next look; `plan` has those of an earlier call
+    too."""
 
     folder: Path
     plan: Plan
@@ -82,20 +90,58 @@ def plan_runs(settings: Settings, overrides: Sequence[str], config_dir: str | No
     new = Plan(
         ablation=settings.ablation,
         mode=settings.mode,
-        seeds=list(range(settings.seeds)),
+        seeds=list(range(settings.seeds)) if isinstance(settings.seeds, int) else [],
         baseline=ablation.baseline,
         overrides=ours,
         techniques=ablation.techniques,
         variants={v.name: PlannedVariant(v.techniques, v.overrides, hashes[v.name]) for v in variants},
+        looks=looks_of(settings, [variant.name for variant in variants]),
     )
     folder = sweep_folder(hydras, "ablation")
     plan = with_old_plan(folder, new)
-    jobs = unfinished(folder, new)
+    to_do = {job.variant for job in unfinished(folder, new)}
+    if plan.looks:
+        to_do = set() if plan.looks.is_over else set(plan.variants) & set(configs)
     with loading_torch():
         from cnnbench.speed.duration import time_runs
 
-    seconds = time_runs({job.variant: configs[job.variant] for job in jobs}, settings.metric)
-    return Planned(folder, plan, len(all_jobs(new)), jobs, seconds, hydras, config_dir)
+    seconds = time_runs({name: configs[name] for name in configs if name in to_do}, settings.metric)
+    if plan.looks:
+        plan = grant_seeds(folder, plan, seconds)
+        refuse_small_budget(plan, seconds)
+    wanted = plan if plan.looks else new
+    return Planned(folder, plan, len(all_jobs(wanted)), unfinished(folder, wanted), seconds, hydras, config_dir)
+
+
+def looks_of(settings: Settings, variants: Sequence[str]) -> Looks | None:
+    """Where seeds=auto, at how many seeds one will look; nothing is granted yet.
+
+    Raises:
+        ConfigError: a budget without looks, or one that cannot be read.
+    """
+    if settings.seeds != "auto":
+        if settings.budget is not None:
+            raise ConfigError(f"budget={settings.budget}: is spent where a verdict is open; give it with seeds=auto")
+        return None
+    return Looks(
+        seeds=list(looks_up_to(settings.most_seeds)),
+        metric=settings.metric,
+        margin=margin_in(f"margin={settings.margin}", settings.margin, settings.metric),
+        budget_seconds=None if settings.budget is None else seconds_in(str(settings.budget)),
+        granted=dict.fromkeys(variants, 0),
+        taken=[],
+    )
+
+
+def refuse_small_budget(plan: Plan, seconds: Mapping[str, float]) -> None:
+    """Raises: ConfigError, where the budget does not pay for the first look at every technique."""
+    looks = plan.looks
+    if looks and not looks.taken and min(looks.granted.values()) < looks.seeds[0]:
+        needed = looks.seeds[0] * sum(seconds.values())
+        raise ConfigError(
+            f"budget: the first look, at {looks.seeds[0]} seeds, takes about {needed / 3600:.2g} hours; raise it, or "
+            "choose fewer with 'techniques=[A,B]'"
+        )
 
 
 def split_overrides(overrides: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -138,30 +184,47 @@ def compose_all(variants: Sequence[Variant], config_dir: str | None) -> dict[str
     return configs
 
 
-def train(planned: Planned) -> dict[str, str]:
-    """Runs the jobs; gives back by folder name why those that failed did.
+def train(planned: Planned, tell: Callable[[Plan, Sequence[Job]], None]) -> dict[str, str]:
+    """Runs the jobs and, where seeds are added, those that each look asks for, of which it `tell`s.
+
+    Gives back by folder name why those that failed did.
 
     Raises:
         Interrupted: saying how to go on.
     """
     folder, plan = planned.folder, planned.plan
+    failures = run(planned, plan, planned.jobs)
+    while plan.looks and not plan.looks.is_over:
+        plan = grant_seeds(folder, take_look(folder, plan), planned.seconds)
+        write_plan(folder, plan)
+        jobs = unfinished(folder, plan)
+        tell(plan, jobs)
+        failures |= run(planned, plan, jobs)
+    return failures
+
+
+def run(planned: Planned, plan: Plan, jobs: Sequence[Job]) -> dict[str, str]:
+    """Runs jobs of the plan; gives back by folder name why those that failed did.
+
+    Raises:
+        Interrupted: saying how to go on.
+    """
+    folder = planned.folder
     write_plan(folder, plan)
-    set_aside(folder, planned.jobs)
-    jobs = [
-        [*plan.variants[job.variant].overrides, f"seed={job.seed}", f"hydra.sweep.subdir={job.folder}"]
-        for job in planned.jobs
+    set_aside(folder, jobs)
+    overrides = [
+        [*plan.variants[job.variant].overrides, f"seed={job.seed}", f"hydra.sweep.subdir={job.folder}"] for job in jobs
     ]
     elsewhere = [text for text in planned.hydra_overrides if not text.startswith("hydra.sweep.dir=")]
     try:
         if jobs:
-            names = {escape(job.folder): f"{job.variant} seed={job.seed}" for job in planned.jobs}
+            names = {escape(job.folder): f"{job.variant} seed={job.seed}" for job in jobs}
             with watching(folder, names):
-                run_jobs(jobs, [*elsewhere, f"hydra.sweep.dir='{folder}'"], planned.config_dir)
+                run_jobs(overrides, [*elsewhere, f"hydra.sweep.dir='{folder}'"], planned.config_dir)
     except KeyboardInterrupt as stop:
         left, total = len(unfinished(folder, plan)), len(all_jobs(plan))
         raise Interrupted(
             stop.signal_number if isinstance(stop, Interrupted) else SIGINT,
             f"stopped; {left} of {total} runs are to do, go on with the same command and hydra.sweep.dir='{folder}'",
         ) from None
-    left_over = unfinished(folder, plan)
-    return why_not_done(folder, [job for job in planned.jobs if job in left_over])
+    return why_not_done(folder, [job for job in jobs if not is_finished(folder / job.folder)])

@@ -8,11 +8,12 @@ from typing import Any
 
 from cnnbench.analysis.comparison import describe_comparison, median_ratio
 from cnnbench.analysis.failures import FailureRate, write_rate
-from cnnbench.analysis.groups import Group, Run, config_of, make_group, read_run
+from cnnbench.analysis.groups import Group, Run, config_of, first_seeds, make_group, read_run
 from cnnbench.analysis.machines import mixed_policies
 from cnnbench.analysis.metrics import metric_of
 from cnnbench.analysis.plots import ForestRow, forest
 from cnnbench.analysis.same_data import refuse_different_data
+from cnnbench.analysis.sequential import Followed, Why, follow
 from cnnbench.analysis.statistics.paired import Difference, paired_difference
 from cnnbench.analysis.verdicts import Comparison, compare_pairs
 from cnnbench.analysis.wording import write_p, write_verdict
@@ -21,6 +22,10 @@ from cnnbench.sweeps.ablation import ALL, BASELINE
 from cnnbench.sweeps.ablation_folder import Plan
 
 COLUMNS = ("technique", "seeds", "difference", "95 % interval", "p (family)", "verdict", "training time", "latency")
+WHY_NO_MORE: dict[str | None, str] = {
+    "futile": "no more seeds: too small or too noisy to be decided",
+    "budget": "no more seeds: the budget is spent",
+}
 DIVERGED, INTERACTION = "diverged", "beyond the sum"
 
 
@@ -29,6 +34,7 @@ class Effect:
     """What switching `technique` on changes: the variant with it minus the one without, over seeds.
 
     Attributes:
+        stands: where seeds are added, at how many it was last looked at, and why it got no more; else None.
         time_ratio: training seconds with it over those without, median over the seeds.
         latency_ratio: the same of the milliseconds for one image.
         interaction: of two techniques, what they change beyond the sum of what each changes.
@@ -36,6 +42,7 @@ class Effect:
 
     technique: str
     comparison: Comparison
+    stands: tuple[int, Why] | None
     time_ratio: float | None
     latency_ratio: float | None
     interaction: Difference | None
@@ -76,18 +83,42 @@ def measure_effects(plan: Plan, groups: Mapping[str, Group], metric: str, margin
     """The effect of each technique in the plan's order; a positive difference is a gain where more is better."""
     compared = contrasts(plan)
     pairs = [(groups[without], groups[variant]) for variant, without in compared.values()]
-    comparisons = compare_pairs(pairs, metric, margin, list(groups.values()))
+    if plan.looks and plan.looks.metric == metric and plan.looks.taken:
+        followed = follow_looks(plan, groups, margin)
+        comparisons = [each.judged for each in followed]
+        stands: list[tuple[int, Why] | None] = [(each.seeds, each.why) for each in followed]
+    else:
+        comparisons = compare_pairs(pairs, metric, margin, list(groups.values()))
+        stands = [None] * len(pairs)
     interactions = [beyond_the_sum(plan, groups, variant, metric) for variant, _ in compared.values()]
     return [
         Effect(
             technique=name,
             comparison=comparison,
+            stands=stand,
             time_ratio=median_ratio(comparison.candidate, comparison.baseline, "train_seconds"),
             latency_ratio=median_ratio(comparison.candidate, comparison.baseline, "latency_ms"),
             interaction=paired_difference(interaction) if interaction else None,
         )
-        for name, comparison, interaction in zip(compared, comparisons, interactions, strict=True)
+        for name, comparison, stand, interaction in zip(compared, comparisons, stands, interactions, strict=True)
     ]
+
+
+def follow_looks(plan: Plan, groups: Mapping[str, Group], margin: float) -> list[Followed[Comparison]]:
+    """What the looks that were taken show of each technique, in the plan's order."""
+    looks, compared = plan.looks, list(contrasts(plan).values())
+    assert looks
+    granted = [min(looks.granted[variant], looks.granted[without]) for variant, without in compared]
+
+    def judge_at(seeds: dict[int, int], level: float) -> dict[int, Comparison]:
+        pairs = [
+            (first_seeds(groups[without], n), first_seeds(groups[variant], n))
+            for n, (variant, without) in ((n, compared[i]) for i, n in seeds.items())
+        ]
+        judged = compare_pairs(pairs, looks.metric, margin, list(groups.values()), alpha=level)
+        return dict(zip(seeds, judged, strict=True))
+
+    return follow(granted, looks.seeds, len(looks.taken), margin, judge_at)
 
 
 def beyond_the_sum(plan: Plan, groups: Mapping[str, Group], variant: str, metric: str) -> list[float]:
@@ -106,7 +137,9 @@ def effects_document(
 ) -> dict[str, Any]:
     """All of it as one JSON document."""
     document: dict[str, Any] = {"ablation": plan.ablation, "mode": plan.mode, "seeds": plan.seeds}
+    looks = asdict(plan.looks) if plan.looks else None
     return document | {
+        "looks": looks,
         "baseline": plan.baseline,
         "overrides": plan.overrides,
         "techniques": plan.techniques,
@@ -127,6 +160,7 @@ def describe_effect(effect: Effect) -> dict[str, Any]:
         "technique": effect.technique,
         "difference": difference,
         **{key: described[key] for key in shared},
+        "stopped": {"seeds": effect.stands[0], "why": effect.stands[1]} if effect.stands else None,
         "time_ratio": effect.time_ratio,
         "latency_ratio": effect.latency_ratio,
         "interaction": asdict(effect.interaction) if effect.interaction else None,
@@ -146,7 +180,7 @@ def table(effects: Sequence[Effect], metric: str) -> tuple[tuple[str, ...], list
             scale.write_difference(difference.mean) if difference else "",
             scale.write_interval(comparison.ci95) if comparison.ci95 else "",
             write_p(comparison.p_family),
-            write_verdict(comparison.verdict, comparison.held, comparison.notes),
+            write_verdict(comparison.verdict, comparison.held, [*comparison.notes, *why_no_more(effect)]),
             "" if effect.time_ratio is None else f"{effect.time_ratio:.2f}x",
             "" if effect.latency_ratio is None else f"{effect.latency_ratio:.2f}x",
         )
@@ -157,6 +191,12 @@ def table(effects: Sequence[Effect], metric: str) -> tuple[tuple[str, ...], list
         cell = f"{scale.write_difference(beyond.mean)} {interval}" if beyond else ""
         rows.append((*row, cell) if paired else row)
     return (*COLUMNS, *([DIVERGED] if some_diverged else []), *([INTERACTION] if paired else [])), rows
+
+
+def why_no_more(effect: Effect) -> list[str]:
+    """Why a technique that is undecided got no more seeds."""
+    why = effect.stands[1] if effect.stands else None
+    return [WHY_NO_MORE[why]] if why in WHY_NO_MORE else []
 
 
 def against(baseline: FailureRate, candidate: FailureRate) -> str:

@@ -89,7 +89,7 @@ def test_the_screen_shows_verdicts_costs_and_what_is_left_out(sweep, capsys):
     assert "test_accuracy of 2 groups, 17 runs" in shown.out
     row = next(line for line in shown.out.splitlines() if "optimizer.lr=0.5" in line)
     assert "92.00 ± 0.12" in row
-    assert "+2.00 [+1.8" in row
+    assert "+2.00 [+1.78" in row
     assert "helps" in row
     assert "●" in row
     assert "note: left out: 1 failed" in shown.err

@@ -42,7 +42,7 @@ def by_looks(rows, looks=LOOKS):
         pairings = [pairing_of(rows[i][:n]) for i, n in seeds.items()]
         return dict(zip(seeds, judge(pairings, MARGIN, higher_is_better=True, alpha=level), strict=True))
 
-    return follow(len(rows), looks, len(looks), MARGIN, judge_at)
+    return follow([looks[-1]] * len(rows), looks, len(looks), MARGIN, judge_at)
 
 
 def at_every_seed(rows, fewest=6) -> bool:

@@ -1,4 +1,8 @@
-"""At how many seeds one looks at the results, when one may stop, and how small p has to be then."""
+"""At how many seeds one looks at the results, how small p has to be then, and what looks that were not planned cost."""
+
+from collections.abc import Sequence
+
+import numpy as np
 
 from cnnbench.analysis.statistics.levels import ALPHA
 
@@ -7,6 +11,7 @@ LEVELS = {1: ALPHA, 2: 0.037, 3: 0.03}
 """By the number of looks, the level at each at which all of them together err in 5 % at the most, found by simulation
 (tests/benchmarks/sequential.py). A p-value alone would have to be below 0.0294 or 0.0221 each time (Pocock 1977,
 Biometrika 64): a verdict also asks for the interval, and what is futile is not looked at again."""
+DRAWS = 20_000
 
 
 def looks_up_to(most_seeds: int) -> tuple[int, ...]:
@@ -21,3 +26,16 @@ def looks_up_to(most_seeds: int) -> tuple[int, ...]:
 def level_of(looks: int) -> float:
     """How small p has to be at each of so many looks."""
     return LEVELS[looks]
+
+
+def error_of_looks(counts: Sequence[int]) -> float:
+    """In what share of experiments without an effect p is below 0.05 at one of the looks, at so many seeds each.
+
+    Of a random walk: the first looks are parts of the later ones.
+    """
+    from scipy.special import ndtri
+
+    ordered = sorted(set(counts))
+    steps = np.sqrt(np.diff([0, *ordered]))
+    walks = np.cumsum(np.random.default_rng(0).standard_normal((DRAWS, len(ordered))) * steps, axis=1)
+    return float((np.abs(walks) >= float(ndtri(1 - ALPHA / 2)) * np.sqrt(ordered)).any(axis=1).mean())
