@@ -83,6 +83,7 @@ def mean_squares(seed_totals: Counts, image_totals: Counts, nonzero: int) -> Mea
     corrected = mean**2 * n_seeds * n_images
     of_seeds = max(float(seed_totals @ seed_totals) / n_images - corrected, 0.0)  # by rounding it may be less
     of_images = max(float(image_totals @ image_totals) / n_seeds - corrected, 0.0)
+    centred = image_totals / n_seeds - mean
     of_residuals = max(nonzero - corrected - of_seeds - of_images, 0.0)
     return MeanSquares(
         n_seeds,
@@ -91,7 +92,7 @@ def mean_squares(seed_totals: Counts, image_totals: Counts, nonzero: int) -> Mea
         of_seeds / (n_seeds - 1),
         of_images / (n_images - 1),
         of_residuals / ((n_seeds - 1) * (n_images - 1)),
-        float(((image_totals / n_seeds - mean) ** 3).mean()),
+        float(centred @ (centred * centred)) / n_images,  # ** 3 takes seventy times as long
     )
 
 
