@@ -75,32 +75,94 @@ def ranks(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def prepared(model: nn.Module, device: Device, image_shape: tuple[int, ...]) -> nn.Module:
-    """A copy of `model` in eval mode, folded, its weights cast once to what autocast makes of them for every batch.
+    """A copy of `model` in eval mode, folded, its weights cast once to what autocast makes of them for every batch; its
+    logits are float32.
 
     A plain copy where that changes the logits of two images of noise by more than rounding, or does not run: in a
     network of the user's a layer may be called in other places than it stands, or outside of autocast.
     """
     ready = _placed_copy(model, device)
-    return ready if _is_quickened(ready, device, image_shape) else _placed_copy(model, device)
+    if not _is_quickened(ready, device, image_shape):
+        ready = _placed_copy(model, device)
+    if device.autocast_dtype is not None:
+        _leave_logits_whole(ready, device, image_shape)
+    return ready
 
 
 def _placed_copy(model: nn.Module, device: Device) -> nn.Module:
     return device.place(copy.deepcopy(model).eval())
 
 
+class WholeLinear(nn.Module):
+    """A linear layer of numbers in `dtype` whose sums are given back in float32, as they are added up, not rounded."""
+
+    def __init__(self, layer: nn.Linear, dtype: torch.dtype) -> None:
+        super().__init__()
+        low = copy.deepcopy(layer).to(dtype)
+        self.weight, self.bias = low.weight, low.bias
+
+    def forward(self, features: Tensor) -> Tensor:
+        bias = None if self.bias is None else self.bias.float()
+        with torch.autocast(features.device.type, enabled=False):
+            return F.linear(features.to(self.weight.dtype).float(), self.weight.float(), bias)
+
+
+def _leave_logits_whole(model: nn.Module, device: Device, image_shape: tuple[int, ...]) -> None:
+    """In place, under autocast: the last linear layer gives float32, where the logits come from it.
+
+    In bf16, which has eight bits, the two largest logits of an image in 150 to 350 were equal, and their order alone
+    said which class is the answer. Changes nothing where the logits come from another layer, or are float32 already.
+    """
+    dtype, found = device.autocast_dtype, _last_linear(model)
+    if dtype is None or found is None:
+        return
+    name, layer = found
+    parent, _, child = name.rpartition(".")
+    try:
+        before = _noise_logits(model, device, image_shape)
+        setattr(model.get_submodule(parent), child, WholeLinear(layer, dtype))
+        after = _noise_logits(model, device, image_shape)
+        gains = before.dtype == dtype and after.dtype == torch.float32
+        if gains and (after - before).norm() <= CAST_AGREEMENT * before.norm():
+            return
+    except (RuntimeError, TypeError, ValueError, AttributeError):  # it asks the layer for more than a forward pass
+        pass
+    setattr(model.get_submodule(parent), child, layer)
+
+
+def _last_linear(model: nn.Module) -> tuple[str, nn.Linear] | None:
+    """The last linear layer and its name; None where it has hooks, stands in several places, or is the whole model."""
+    layers = list(model.named_modules(remove_duplicate=False))
+    linear = [(name, layer) for name, layer in layers if isinstance(layer, nn.Linear | WholeLinear)]
+    if not linear or not linear[-1][0]:
+        return None
+    name, last = linear[-1]
+    if type(last) is not nn.Linear or last._forward_hooks or last._forward_pre_hooks:
+        return None
+    return (name, last) if sum(layer is last for _, layer in layers) == 1 else None
+
+
+@torch.inference_mode()
+def _noise_logits(model: nn.Module, device: Device, image_shape: tuple[int, ...]) -> Tensor:
+    with device.autocast():
+        return model(_noise(device, image_shape))
+
+
+def _noise(device: Device, image_shape: tuple[int, ...]) -> Tensor:
+    noise = torch.randn(SAMPLES, *image_shape, generator=generator(0, "noise"))
+    return noise.to(device.torch_device, memory_format=device.torch_memory_format)
+
+
 def _is_quickened(model: nn.Module, device: Device, image_shape: tuple[int, ...]) -> bool:
     """Folds and casts `model` in place; whether it gives the logits that it gave."""
-    noise = torch.randn(SAMPLES, *image_shape, generator=generator(0, "noise"))
-    sample = noise.to(device.torch_device, memory_format=device.torch_memory_format)
+    sample = _noise(device, image_shape)
 
     @torch.inference_mode()
     def exact() -> Tensor:
         return model(sample)
 
-    @torch.inference_mode()
     def lowered() -> Tensor:
-        with device.autocast():
-            return model(sample).float()
+        return _noise_logits(model, device, image_shape).float()
 
     try:
         share = AGREEMENT.get(device.precision, AGREEMENT["fp32"])

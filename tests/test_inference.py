@@ -2,14 +2,17 @@ import copy
 
 import pytest
 import torch
+from tiny import TINY, summary
 from torch import nn
 from torch.nn import functional as F
 from torch.testing import assert_close
 
+from cnnbench.cli import run
 from cnnbench.device import make_device
 from cnnbench.inference import evaluate, fold, prepared
 from cnnbench.models.airbench import airbench
 from cnnbench.models.resnet import resnet
+from cnnbench.runs.predictions import load_predictions
 
 CPU = make_device("cpu", "fp32", "contiguous", threads=1)
 
@@ -91,7 +94,61 @@ def test_weights_are_cast_once_to_what_autocast_makes_of_them():
     ]  # fmt: skip
     images = torch.randn(4, 3, 12, 12)
     with torch.inference_mode(), device.autocast():
-        assert torch.equal(ready(images), model(images))
+        assert torch.equal(ready(images).bfloat16(), model(images))
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_logits_are_the_sums_that_low_precision_would_round(precision):
+    device = make_device("cpu", precision, "contiguous", threads=1)
+    model = trained(nn.Conv2d(3, 8, 3), nn.Flatten(), nn.Linear(800, 5))
+    images, low = torch.randn(4, 3, 12, 12), device.autocast_dtype
+    ready = prepared(prepared(model, device, (3, 12, 12)), device, (3, 12, 12))  # as `cnnbench evaluate` does
+    with torch.inference_mode(), device.autocast():
+        features = model[:2](images)
+        logits = ready(images)
+    exact = F.linear(*(tensor.to(low).double() for tensor in (features, model[2].weight, model[2].bias)))
+    assert logits.dtype == torch.float32
+    assert_close(logits.double(), exact, rtol=1e-5, atol=1e-5)
+    assert not torch.equal(logits, logits.to(low).float())
+
+
+def test_in_bf16_no_image_has_two_largest_logits():
+    device = make_device("cpu", "bf16", "contiguous", threads=1)
+    settings = {"widths": [8, 16], "depth": 2, "whitening_size": 2, "whitening_stride": 1, "activation": "relu"}
+    model = trained(airbench((3, 12, 12), 5, **settings, norm_momentum=0.4, logit_scale=1.0))
+    images = torch.randn(2000, 3, 12, 12)
+    with torch.inference_mode(), device.autocast():
+        tied = [
+            (net(images).float().topk(2, 1).values.diff(dim=1) == 0).sum()
+            for net in (model, prepared(model, device, (3, 12, 12)))
+        ]
+    assert tied[0] > 0
+    assert tied[1] == 0
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        [nn.Flatten(), nn.Linear(200, 6), nn.Unflatten(1, (6, 1, 1)), nn.Conv2d(6, 5, 1), nn.Flatten()],
+        [nn.Conv2d(2, 5, 10), nn.Flatten()],
+    ],
+)
+def test_a_network_that_ends_with_another_layer_stays_as_it_is(end):
+    device = make_device("cpu", "bf16", "contiguous", threads=1)
+    model = trained(nn.Conv2d(3, 2, 3), *end)
+    images = torch.randn(4, 3, 12, 12)
+    with torch.inference_mode(), device.autocast():
+        assert torch.equal(prepared(model, device, (3, 12, 12))(images), model(images))
+
+
+def test_the_accuracy_and_loss_of_a_bf16_run_are_those_of_the_answers_it_saved(tmp_path):
+    folder = tmp_path / "run"
+    overrides = ["device.precision=bf16", "data.test_images=500", "epochs=1"]
+    assert run(["train", *TINY[:-1], *overrides, f"hydra.run.dir={folder}"]) == 0
+    said, saved = summary(folder), load_predictions(folder)
+    assert said["test_accuracy"] == (saved.predicted == saved.labels).mean()
+    loss = F.cross_entropy(torch.from_numpy(saved.logits), torch.from_numpy(saved.labels)).item()
+    assert said["test_loss"] == pytest.approx(loss, rel=1e-3)
 
 
 class Backwards(nn.Sequential):

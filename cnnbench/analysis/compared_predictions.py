@@ -1,16 +1,19 @@
 """What the saved test predictions say beyond accuracy: who errs where, and on which images everyone does."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
-from cnnbench.analysis.ensembles import answers_together, churn, hardest
+from cnnbench.analysis.ensembles import answers_together, churn, hardest, right_by_run
 from cnnbench.analysis.groups import Group
 from cnnbench.analysis.statistics.mcnemar import mcnemar
+from cnnbench.analysis.statistics.population import population_difference
 from cnnbench.runs.predictions import Predictions, load_predictions
 
 HARDEST = 20
+MCNEMAR_JUDGES = "these two ensembles on these images, not the techniques"
 
 
 def compare_predictions(baseline: Group, groups: Sequence[Group]) -> dict[str, Any]:
@@ -33,6 +36,7 @@ def compare_predictions(baseline: Group, groups: Sequence[Group]) -> dict[str, A
             for name, runs in saved.items()
             if ours and name != baseline.id
         ],
+        "mcnemar_judges": MCNEMAR_JUDGES,
         "hardest": [row._asdict() for row in hardest(predicted, first.labels, HARDEST)] if first else [],
         "left_out": [str(run.path) for (name, run) in found if run.seed not in saved.get(name, {})],
     }
@@ -51,15 +55,50 @@ def ensemble_row(group_hash: str, runs: Sequence[Predictions]) -> dict[str, Any]
     }
 
 
-def compare_two(ours: dict[int, Predictions], theirs: dict[int, Predictions]) -> dict[str, Any]:
-    """McNemar's exact test of the two ensembles, and the mean churn of runs with the same seed."""
-    first, second = (list(runs.values()) for runs in (ours, theirs))
-    right = [answers_together(runs) == runs[0].labels for runs in (first, second)]
+def compare_two(ours: Mapping[int, Predictions], theirs: Mapping[int, Predictions]) -> dict[str, Any]:
+    """What two groups of runs, by seed, answer differently.
+
+    McNemar's exact test judges two ensembles of as many runs on these images, not the techniques: it knows of no
+    seeds, and finds a difference between two ensembles of one and the same config all too often. What it shows beyond
+    these runs and these images says `population`, which is null below two shared seeds. `churn`: of the runs with the
+    same seed.
+    """
+    shared = [seed for seed in ours if seed in theirs]
+    first, second = equally_many(ours, theirs)
+    labels = first[0].labels
+    right = [answers_together(runs) == labels for runs in (first, second)]
     only_ours, only_theirs = int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum())
-    pairs = [churn(ours[seed].predicted, theirs[seed].predicted) for seed in ours.keys() & theirs.keys()]
+    pairs = [churn(ours[seed].predicted, theirs[seed].predicted) for seed in shared]
     return {
+        "n_runs": len(first),
+        "shared_seeds": shared,
         "only_baseline_right": only_ours,
         "only_candidate_right": only_theirs,
         "mcnemar_p": mcnemar(only_ours, only_theirs),
         "churn": float(np.mean(pairs)) if pairs else None,
+        "population": beyond_these_images([ours[seed] for seed in shared], [theirs[seed] for seed in shared]),
     }
+
+
+def equally_many(
+    ours: Mapping[int, Predictions], theirs: Mapping[int, Predictions]
+) -> tuple[list[Predictions], list[Predictions]]:
+    """The runs of the seeds that both have; where there are none, the first of each, as many as the fewer runs."""
+    shared = [seed for seed in ours if seed in theirs]
+    if shared:
+        return [ours[seed] for seed in shared], [theirs[seed] for seed in shared]
+    count = min(len(ours), len(theirs))
+    first, second = ([runs[seed] for seed in sorted(runs)[:count]] for runs in (ours, theirs))
+    return first, second
+
+
+def beyond_these_images(baseline: Sequence[Predictions], candidate: Sequence[Predictions]) -> dict[str, Any] | None:
+    """The difference in accuracy of runs with the same seeds for other seeds and other images; None below two runs."""
+    if len(baseline) < 2:
+        return None
+    found = population_difference(right_by_run(baseline), right_by_run(candidate))
+    if found is None:
+        return None
+    document = asdict(found)
+    document["mean_difference"] = document.pop("mean")
+    return document

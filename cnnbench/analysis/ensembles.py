@@ -23,6 +23,11 @@ def answers_together(runs: Sequence[Predictions]) -> Classes:
     return runs[0].predicted if len(runs) == 1 else ensemble(runs).argmax(axis=1)
 
 
+def right_by_run(runs: Sequence[Predictions]) -> NDArray[np.bool_]:
+    """Whether each run is right on each image, (runs, N), as its accuracy counts it."""
+    return np.stack([run.predicted == run.labels for run in runs])
+
+
 def churn(first: Classes, second: Classes) -> float:
     """The share of images to which two models give different answers (Milani Fard et al., 2016)."""
     return float((first != second).mean())

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnbench.analysis.statistics import skewness
 from cnnbench.analysis.statistics.levels import ALPHA, FEWEST_PAIRS, TIE, interval_alpha
 
 Row = NDArray[np.float64]
@@ -48,7 +49,7 @@ def difference_interval(row: Row, alpha: float = ALPHA) -> Interval | None:
     quantile = float(stdtrit(n - 1, 1 - interval_alpha(n, alpha) / 2))
     error, skew = _standard_error(row), _skew(row)
     below, above = (
-        min(max(quantile, side * _undo_hall(side * quantile, skew)), FURTHEST * quantile) for side in (1, -1)
+        min(max(quantile, side * skewness.undo(side * quantile, skew)), FURTHEST * quantile) for side in (1, -1)
     )
     return mean - below * error, mean + above * error
 
@@ -63,7 +64,7 @@ def p_beyond(row: Row, margin: float) -> float:
         return 0.0 if n >= FEWEST_PAIRS and abs(mean) <= limit else 1.0
     error, skew = _standard_error(row), _skew(row)
     room = {1: (mean + limit) / error, -1: (limit - mean) / error}  # to the limit below, and to that above
-    quantile = min(min(t, max(side * _hall(side * t, skew), t / FURTHEST)) for side, t in room.items())
+    quantile = min(min(t, max(side * skewness.transform(side * t, skew), t / FURTHEST)) for side, t in room.items())
     return min(1.0, 2 * float(stdtr(n - 1, -quantile)) / interval_alpha(n, 1.0))
 
 
@@ -80,18 +81,6 @@ def _skew(row: Row) -> float:
     """Skewness over sqrt(n), by which it changes the t statistic."""
     deviations = row - row.mean()
     return float((deviations**3).mean() / (deviations**2).mean() ** 1.5 / math.sqrt(len(row)))
-
-
-def _hall(t: float, skew: float) -> float:
-    """Hall's transformed t statistic, which rises with t."""
-    return t + skew * t**2 / 3 + skew**2 * t**3 / 27 + skew / 6
-
-
-def _undo_hall(transformed: float, skew: float) -> float:
-    """The t statistic that `_hall` transforms to this."""
-    if abs(skew) < 1e-6:
-        return transformed
-    return 3 / skew * (math.cbrt(1 + skew * (transformed - skew / 6)) - 1)
 
 
 def median_with_misses(times: Sequence[float]) -> tuple[float, Interval | None]:
