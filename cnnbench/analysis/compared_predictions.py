@@ -16,8 +16,8 @@ HARDEST = 20
 MCNEMAR_JUDGES = "these two ensembles on these images, not the techniques"
 
 
-def compare_predictions(baseline: Group, groups: Sequence[Group]) -> dict[str, Any]:
-    """`groups`: each one's ensemble and how much its own runs disagree; `comparisons` with the baseline; `hardest`.
+def compare_predictions(pairs: Sequence[tuple[Group, Group]], groups: Sequence[Group]) -> dict[str, Any]:
+    """`groups`: each one's ensemble and how much its own runs disagree; `comparisons` of pairs of them; `hardest`.
 
     `left_out` are the runs whose predictions are missing, damaged or of other images; a group without any is not there.
     """
@@ -27,14 +27,13 @@ def compare_predictions(baseline: Group, groups: Sequence[Group]) -> dict[str, A
     for (name, run), predictions in found.items():
         if first and predictions and predictions.fits(first):
             saved.setdefault(name, {})[run.seed] = predictions
-    ours = saved.get(baseline.id, {})
     predicted = [run.predicted for runs in saved.values() for run in runs.values()]
     return {
         "groups": [ensemble_row(name, list(runs.values())) for name, runs in saved.items()],
         "comparisons": [
-            {"baseline": baseline.id, "candidate": name} | compare_two(ours, runs)
-            for name, runs in saved.items()
-            if ours and name != baseline.id
+            {"baseline": ours.id, "candidate": theirs.id} | compare_two(saved[ours.id], saved[theirs.id])
+            for ours, theirs in pairs
+            if ours.id in saved and theirs.id in saved
         ],
         "mcnemar_judges": MCNEMAR_JUDGES,
         "hardest": [row._asdict() for row in hardest(predicted, first.labels, HARDEST)] if first else [],

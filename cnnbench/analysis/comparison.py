@@ -11,7 +11,6 @@ from cnnbench.analysis.config_labels import label_against
 from cnnbench.analysis.failures import FailureRate, failure_rate
 from cnnbench.analysis.groups import Collection, Group, collect
 from cnnbench.analysis.machines import mixed_policies, policies_of
-from cnnbench.analysis.methods import how_judged
 from cnnbench.analysis.metrics import default_margin, has_target, metric_of
 from cnnbench.analysis.pareto import dominated
 from cnnbench.analysis.same_data import refuse_different_data
@@ -32,7 +31,7 @@ class Compared:
     """What was found in folders of runs, and what it shows.
 
     `baseline` is None where all pairs of groups were compared. `chosen_afterwards`: it was named by who could know the
-    results, so that all pairs are the family.
+    results, so that all pairs are the family. `asks_population`: whether verdicts hold for other test images as well.
     """
 
     collection: Collection
@@ -41,6 +40,7 @@ class Compared:
     metric: str
     margin: float
     chosen_afterwards: bool
+    asks_population: bool = False
 
 
 def compare_folders(
@@ -79,7 +79,6 @@ def comparison_document(compared: Compared) -> dict[str, Any]:
         "groups": with_fronts([describe_group(group, metric) for group in collection.groups], metric),
         "comparisons": [describe_comparison(comparison) for comparison in compared.comparisons],
         "chosen_afterwards": compared.chosen_afterwards,
-        "judged": how_judged(compared.comparisons, chosen_afterwards=compared.chosen_afterwards),
         "mixed_policies": mixed_policies(collection.groups),
         "without_result": [
             {"group_hash": group.id, "label": group.label, "failures": describe_failures(failure_rate(group))}

@@ -184,28 +184,69 @@ def seconds(value: float | None) -> str:
     return "never" if value is None else f"{value:,.1f}"
 
 
+BEYOND = (
+    "groups", "for other images too (points)", "p", "±", "± of all seeds", "± of all images", "churn (%)", "p (McNemar)"
+)  # fmt: skip
+
+
 def show_predictions(predictions: Mapping[str, Any], numbers: Mapping[str, str]) -> None:
-    """Each group's ensemble beside the baseline's, then the test images that most runs miss."""
-    compared = {pair["candidate"]: pair for pair in predictions["comparisons"]}
+    """Each group's ensemble beside the baseline's, what holds beyond these images, the images that most runs miss."""
     say("")
     show_table(
-        ("", "runs", "ensemble (%)", "own churn (%)", "churn against the baseline (%)", "p (McNemar)"),
+        ("", "runs", "ensemble (%)", "own churn (%)"),
         [
             (
                 numbers[group["group_hash"]],
                 group["n"],
                 per_cent(group["ensemble_accuracy"]),
                 per_cent(group["churn"]),
-                per_cent(compared.get(group["group_hash"], {}).get("churn")),
-                f"{pair['mcnemar_p']:.2g}" if (pair := compared.get(group["group_hash"])) else "",
             )
             for group in predictions["groups"]
         ],
     )
+    if pairs := predictions["comparisons"]:
+        say("")
+        show_table(
+            (
+                "groups",
+                "for other images too (points)",
+                "p",
+                "±",
+                "± of all seeds",
+                "± of all images",
+                "churn (%)",
+                "p (McNemar)",
+            ),
+            [
+                (
+                    f"{numbers[pair['candidate']]} against {numbers[pair['baseline']]}",
+                    *beyond_these_images(pair["population"]),
+                    per_cent(pair["churn"]),
+                    f"{pair['mcnemar_p']:.2g} ({pair['n_runs']} v {pair['n_runs']})",
+                )
+                for pair in pairs
+            ],
+        )
+        say("for other images too: 95 % interval over seeds and images like these; ± is 1.96 standard errors of it")
+        say(f"McNemar judges {predictions['mcnemar_judges']}")
     hard = [f"{row['image']} (class {row['label']})" for row in predictions["hardest"]]
     say(f"\nhardest test images: {', '.join(hard) or 'none that any run misses'}")
     if predictions["left_out"]:
         note(f"predictions missing, damaged or of other images: {', '.join(predictions['left_out'])}")
+
+
+def beyond_these_images(population: Mapping[str, Any] | None) -> tuple[str, ...]:
+    """The difference over seeds and images with its interval, p, and its error: now, with endless seeds or images."""
+    if population is None:
+        return ("", "", "", "", "")
+    scale = metric_of("test_accuracy")
+    mean, interval = (population[key] for key in ("mean_difference", "ci95"))
+    errors = population["standard_error"], population["se_of_more_seeds"][1], population["se_of_more_images"][1]
+    return (
+        f"{scale.write_difference(mean)} {scale.write_interval(interval)}",
+        write_p(population["p_value"]),
+        *(scale.write(1.96 * error) for error in errors),
+    )
 
 
 def per_cent(share: float | None) -> str:

@@ -78,7 +78,7 @@ def test_a_difference_in_accuracy_is_that_of_the_summaries(tmp_path):
                 make_run(tmp_path / f"{name}{seed}", accuracy, seed=seed, config=config), predictions.logits, LABELS
             )
     groups = collect([tmp_path], "test_accuracy").groups
-    document = compare_predictions(groups[0], groups)
+    document = compare_predictions([(groups[0], groups[1])], groups)
     means = [group.mean("test_accuracy") for group in groups]
     (pair,) = document["comparisons"]
     assert pair["n_runs"] == 3

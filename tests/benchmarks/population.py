@@ -10,7 +10,7 @@ seeds are the first of the larger ones. Techniques that do not differ have the s
 
 Tests: `seeds`, paired t over the seeds; `plain`, mean squares as they come, with Satterthwaite's degrees of freedom;
 `unsubtracted`, the same without taking off the residual's; `parts`, components of variance not below 0; `chosen`,
-those with the interval drawn out for skewness, as cnnbench.analysis.population does. `pigeonhole` is the percentile
+those with the interval drawn out for skewness, as cnnbench does. `pigeonhole` is the percentile
 interval of 399 resamples of seeds and images (Owen 2007), with weights that are Poisson (Owen & Eckles 2012).
 
 Why `chosen`: `plain` finds a difference of nothing in up to 20 % with two seeds, which may agree by luck. Half a point

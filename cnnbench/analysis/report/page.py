@@ -53,7 +53,7 @@ def page_document(
         "verdicts": verdict_rows(named, baseline, comparisons, scale, metric),
         "reached": reached(baseline, metric) if len(named) == 1 else [],
         "some_diverged": any(group.diverged for group in collection.groups),
-        "judged": how_judged(comparisons, chosen_afterwards=compared.chosen_afterwards),
+        "judged": how_judged(compared),
         "has_latency": any(group.numbers("latency_ms") for group in collection.groups),
         "marks": plots.VERDICT_MARKS,
         "forest": forest(named, comparisons, margin, scale),
