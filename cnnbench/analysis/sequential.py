@@ -57,6 +57,8 @@ def follow(
         running = [i for i in waiting if granted[i] >= look]
         seeds |= dict.fromkeys(running, look)
         found |= {i: replace(found[i], why="budget") for i in waiting if i not in running}
+        if not running:
+            break
         judged = judge_at({i: n for i, n in seeds.items() if i not in found or not _is_rejected(found[i])}, level)
         found |= {i: Followed(judged[i], look, _why(judged[i], look, looks[-1], margin)) for i in running}
     return [found[i] for i in seeds]

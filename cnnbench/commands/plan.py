@@ -9,6 +9,7 @@ from cnnbench.analysis.groups import collect
 from cnnbench.analysis.metrics import metric_of
 from cnnbench.analysis.plan import FEWEST, plan
 from cnnbench.analysis.same_data import refuse_different_data
+from cnnbench.analysis.statistics.expected_looks import MOST as MOST_LOOKS
 from cnnbench.analysis.statistics.power import MOST_SEEDS
 from cnnbench.commands.arguments import Parser
 from cnnbench.console import note, say, say_json, show_table
@@ -30,13 +31,18 @@ def main(arguments: Sequence[str]) -> None:
     )
     parser.add_argument("--power", type=float, default=0.8, help="chance of seeing it (default: 0.8)")
     parser.add_argument("--metric", default="test_accuracy", help="a number of summary.json (default: test_accuracy)")
-    parser.add_argument("--family", type=int, default=1, metavar="N", help="comparisons made at once (default: 1)")
+    parser.add_argument("--family", type=int, default=1, metavar="N", help="techniques beside a baseline (default: 1)")
+    parser.add_argument(
+        "--sequential", action="store_true", help="also for seeds added where a verdict is open (ablate seeds=auto)"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     options = parser.parse_args(arguments)
     refuse_values(options.difference, options.power, options.family)
     groups = collect(options.folders, options.metric).groups
     refuse_different_data(groups)
-    document = plan(groups, options.metric, options.difference, options.power, options.family)
+    document = plan(
+        groups, options.metric, options.difference, options.power, options.family, by_looks=options.sequential
+    )
     if options.json:
         say_json(document)
     else:
@@ -62,7 +68,7 @@ def refuse_values(difference: float, power: float, family: int) -> None:
 
 def show(document: dict[str, Any]) -> None:
     """The spreads, then the seeds and hours that differences need."""
-    metric, groups, needed = document["metric"], document["groups"], document["needed"]
+    metric, groups = document["metric"], document["groups"]
     unit = metric_of(metric).difference_unit or metric
     goal = groups[0]["needed"]["difference"]
     show_table(
@@ -84,15 +90,50 @@ def show(document: dict[str, Any]) -> None:
     if document["sd_of_differences"] is None:
         note(f"{document['source']}; train more seeds, then plan")
         return
-    sd = write(document["sd_of_differences"], metric)
-    family = f", one of {document['family']} compared at once" if document["family"] > 1 else ""
-    say(f"Seeds to see a difference with {document['power']:.0%} power{family},")
-    say(f"at a deviation of {sd} {unit} ({document['source']}):\n")
+    show_needed(document, unit)
+    if document["looks"]:
+        show_looks(document["looks"], unit)
+
+
+def show_needed(document: dict[str, Any], unit: str) -> None:
+    """The deviation, how well it is known, and the seeds that differences need by it."""
+    metric, needed = document["metric"], document["needed"]
+    sd, planned = (write(document[key], metric) for key in ("sd_of_differences", "sd_planned"))
+    family = f", each of {document['family']} techniques beside one baseline" if document["family"] > 1 else ""
+    say(f"Seeds to see a difference with {document['power']:.0%} power{family}:")
+    if document["sd_interval"]:
+        low, high = (write(end, metric) for end in document["sd_interval"])
+        say(f"the deviation {document['source']} is {sd} {unit} (95 % interval {low} to {high});")
+        say(f"planned with {planned}, which the true one does not exceed in 80 % of pilots of this size\n")
     show_table(
-        (f"difference ({unit})", "seeds", "hours, both groups"),
+        (f"difference ({unit})", "seeds", "if the estimate were true", "with twice the pilot", "runs", "hours"),
         [
-            (f"{row['difference']:g}", write_seeds(row["seeds"]), f"{row['hours']:.2g}" if row["hours"] else "")
+            (
+                f"{row['difference']:g}",
+                write_seeds(row["seeds"]),
+                write_seeds(row["seeds_at_estimate"]),
+                write_seeds(row["seeds_of_twice_the_pilot"]),
+                f"{row['runs']:,}" if row["runs"] else "",
+                f"{row['hours']:.2g}" if row["hours"] else "",
+            )
             for row in needed
+        ],
+    )
+
+
+def show_looks(rows: Sequence[dict[str, Any]], unit: str) -> None:
+    """The same with seeds added where a verdict is open."""
+    say("\nWith seeds added where a verdict is open (`ablate seeds=auto most_seeds=N`):\n")
+    show_table(
+        (f"difference ({unit})", "looks at", "seeds on average", "hours at the most"),
+        [
+            (
+                f"{row['difference']:g}",
+                ", ".join(map(str, row["looks"])) if row["looks"] else f"over {MOST_LOOKS}",
+                f"{row['average_seeds']:.1f}" if row["looks"] else "",
+                f"{row['most_hours']:.2g}" if row["most_hours"] else "",
+            )
+            for row in rows
         ],
     )
 
