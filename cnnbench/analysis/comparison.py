@@ -10,6 +10,7 @@ from typing import Any
 from cnnbench.analysis.config_labels import label_against
 from cnnbench.analysis.failures import FailureRate, failure_rate
 from cnnbench.analysis.groups import Collection, Group, collect
+from cnnbench.analysis.looked import look_at, warnings_of
 from cnnbench.analysis.machines import mixed_policies, policies_of
 from cnnbench.analysis.metrics import default_margin, has_target, metric_of
 from cnnbench.analysis.pareto import dominated
@@ -23,6 +24,7 @@ from cnnbench.analysis.verdicts import (
     compare_with,
     is_planned,
 )
+from cnnbench.runs.looks import has_planned_looks, looks_at, note_look, read_looks
 from cnnbench.spreadsheet import to_csv
 
 
@@ -32,6 +34,7 @@ class Compared:
 
     `baseline` is None where all pairs of groups were compared. `chosen_afterwards`: it was named by who could know the
     results, so that all pairs are the family. `asks_population`: whether verdicts hold for other test images as well.
+    `warnings`: what earlier looks at these runs make of it.
     """
 
     collection: Collection
@@ -41,6 +44,7 @@ class Compared:
     margin: float
     chosen_afterwards: bool
     asks_population: bool = False
+    warnings: tuple[str, ...] = ()
 
 
 def compare_folders(
@@ -55,15 +59,24 @@ def compare_folders(
     collection = collect(folders, metric)
     groups = collection.groups
     refuse_different_data(groups)
+    planned = any(map(has_planned_looks, folders))
+    earlier = read_looks(looks_at(folders)) if len(groups) > 1 else []
+    warnings = tuple(warnings_of(earlier, look_at(groups, metric), planned=planned))
     reference = choose_baseline(groups, baseline)
     if margin is None:
         margin = default_margin(metric, reference.mean(metric))
     if every_pair:
         comparisons = compare_pairs(all_pairs(groups), metric, margin, groups)
-        return Compared(collection, None, comparisons, metric, margin, chosen_afterwards=False)
+        return Compared(collection, None, comparisons, metric, margin, chosen_afterwards=False, warnings=warnings)
     afterwards = baseline is not None and not is_planned(reference, groups)
     comparisons = compare_with(reference, groups, metric, margin, chosen_afterwards=afterwards)
-    return Compared(collection, reference, comparisons, metric, margin, afterwards)
+    return Compared(collection, reference, comparisons, metric, margin, afterwards, warnings=warnings)
+
+
+def note_comparison(folders: Sequence[Path], compared: Compared) -> None:
+    """Notes that these runs were compared: it is a look at them that cannot be undone."""
+    if compared.comparisons:
+        note_look(looks_at(folders), look_at(compared.collection.groups, compared.metric))
 
 
 COSTS = ("train_seconds", "images_per_second", "latency_ms", "parameters", "nonzero_parameters", "macs", "model_bytes")
@@ -79,6 +92,7 @@ def comparison_document(compared: Compared) -> dict[str, Any]:
         "groups": with_fronts([describe_group(group, metric) for group in collection.groups], metric),
         "comparisons": [describe_comparison(comparison) for comparison in compared.comparisons],
         "chosen_afterwards": compared.chosen_afterwards,
+        "warnings": list(compared.warnings),
         "mixed_policies": mixed_policies(collection.groups),
         "without_result": [
             {"group_hash": group.id, "label": group.label, "failures": describe_failures(failure_rate(group))}

@@ -110,8 +110,8 @@ def spread_of_differences(rows: Sequence[Mapping[str, Any]]) -> tuple[float | No
 
 
 def pooled(spreads: Iterable[tuple[float | None, int]]) -> tuple[float | None, int]:
-    """Of deviations that are not zero, each of so many values: the root mean square, weighted by the degrees of freedom,
-    and their sum."""
+    """Of deviations that are not zero, each of so many values: the root mean square, weighted by the degrees of
+    freedom, and their sum."""
     known = [(sd, n - 1) for sd, n in spreads if sd]
     freedom = sum(freedom for _, freedom in known)
     return (math.sqrt(sum(sd**2 * part for sd, part in known) / freedom) if known else None), freedom

@@ -13,6 +13,12 @@ def listed(values: Sequence[int]) -> str:
     return ", ".join(map(str, ordered))
 
 
+def listed_all(values: Sequence[object]) -> str:
+    """`6`, `6 and 8`, `6, 8 and 10`."""
+    *others, last = map(str, values)
+    return f"{', '.join(others)} and {last}" if others else last
+
+
 def plural(count: int, what: str) -> str:
     """`1 run`, `2 runs`."""
     return f"{count} {what}{'' if count == 1 else 's'}"

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext, suppress
 from pathlib import Path
 
+from cnnbench.analysis.looked import look_at, warnings_of
 from cnnbench.analysis.machines import mixed_policies
 from cnnbench.analysis.metrics import default_margin, margin_in, metric_of
 from cnnbench.analysis.statistics.levels import FEWEST_PAIRS
@@ -16,6 +17,7 @@ from cnnbench.config.overrides import own_settings
 from cnnbench.console import confirm, note, people_on_stderr, say, say_exactly, say_json, show_table
 from cnnbench.disk import write_atomically
 from cnnbench.errors import DataError, SweepError
+from cnnbench.runs.looks import looks_at, note_look, read_looks
 from cnnbench.sweeps.ablation_folder import Job, Looks, Plan, all_jobs, read_plan, unfinished, why_not_done
 from cnnbench.sweeps.ablation_runs import Planned, Settings, plan_runs, train
 from cnnbench.sweeps.effects import draw, effects_document, markdown, measure_effects, read_groups, reference, table
@@ -153,6 +155,10 @@ def show(folder: Path, settings: Settings, *, as_json: bool, as_markdown: bool) 
     show_table(columns, rows)
     say(f"\nfigure: {folder / FIGURE}")
     say_exactly(f"ablation: {folder}")
+    shown = [group for group in groups.values() if group.runs]
+    for line in warnings_of(read_looks(looks_at([folder])), look_at(shown, settings.metric)) if not plan.looks else []:
+        note(line)
+    note_look(looks_at([folder]), look_at(shown, settings.metric))
     for line in mixed_policies([group for group in groups.values() if group.runs]):
         note(line)
     if missing:

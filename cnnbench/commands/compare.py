@@ -5,14 +5,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from cnnbench.analysis.compared_predictions import compare_predictions
-from cnnbench.analysis.comparison import compare_folders, comparison_csv, comparison_document
-from cnnbench.analysis.methods import how_judged
+from cnnbench.analysis.comparison import compare_folders, comparison_csv, comparison_document, note_comparison
+from cnnbench.analysis.explain import explain
+from cnnbench.analysis.methods import how_judged, methods_paragraph
 from cnnbench.analysis.metrics import margin_in
 from cnnbench.analysis.population_verdicts import METRIC as POPULATION_METRIC
 from cnnbench.analysis.population_verdicts import with_population
 from cnnbench.commands.arguments import comparison_parser, output_file
 from cnnbench.commands.comparison_screen import show
-from cnnbench.console import say_json
+from cnnbench.console import say_exactly, say_json
 from cnnbench.disk import write_atomically
 from cnnbench.progress import waiting
 
@@ -32,6 +33,10 @@ def main(arguments: Sequence[str]) -> None:
         action="store_true",
         help="a verdict only where it holds for other seeds and other test images too, by the saved predictions",
     )
+    parser.add_argument(
+        "--explain", action="store_true", help="why each verdict is what it is, in five lines, and what would change it"
+    )
+    parser.add_argument("--methods", action="store_true", help="print a paragraph for a paper, with its sources")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     parser.add_argument("--csv", type=Path, metavar="FILE", help="write a row for each group")
     options = parser.parse_args(arguments)
@@ -54,11 +59,20 @@ def main(arguments: Sequence[str]) -> None:
             stricter = with_population(compared.comparisons, found, compared.margin)
             compared = replace(compared, comparisons=stricter, asks_population=True)
         document = comparison_document(compared) | {"judged": how_judged(compared)}
+        if options.explain:
+            for described, comparison in zip(document["comparisons"], compared.comparisons, strict=True):
+                described["explanation"] = explain(comparison, compared.metric, compared.margin)
+        if options.methods:
+            document["methods"] = methods_paragraph(compared)
         if predictions:
             document["predictions"] = predictions
+    note_comparison(options.folders, compared)
     if options.csv:
         write_atomically(options.csv, comparison_csv(document))
     if options.json:
         say_json(document)
+    elif options.methods:
+        for line in document["methods"]:
+            say_exactly(line)
     else:
         show(document)

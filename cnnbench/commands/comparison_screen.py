@@ -31,12 +31,25 @@ def show(document: Document) -> None:
         show_verdicts(document, short_names(document))
     if document["comparisons"]:
         say(document["judged"])
+    for comparison in document["comparisons"]:
+        show_explanation(comparison, document["groups"])
     say("")
     show_costs(groups)
     if predictions := document.get("predictions"):
         show_predictions(predictions, {group["group_hash"]: str(number) for number, group in enumerate(groups)})
     for line in remarks(document):
         note(line)
+
+
+def show_explanation(comparison: Document, groups: Sequence[Document]) -> None:
+    """Why the verdict is what it is, where that was asked for."""
+    if "explanation" not in comparison:
+        return
+    numbers = {group["group_hash"]: number for number, group in enumerate(groups)}
+    against = numbers[comparison["baseline"]]
+    say(f"\n{numbers[comparison['candidate']]}  {comparison['label']}, against {against}:")
+    for line in comparison["explanation"]:
+        say(f"  {line}")
 
 
 def show_verdicts(document: Document, names: Sequence[str]) -> None:
@@ -266,6 +279,7 @@ def remarks(document: Document) -> list[str]:
         f"{group['label']}: all {plural(group['failures']['runs'], 'run')} diverged; there is nothing to compare"
         for group in document["without_result"]
     ]
+    lines += document["warnings"]
     lines += document["mixed_policies"]
     if document["skipped"]:
         lines.append(f"left out: {count_reasons(row['reason'] for row in document['skipped'])}")

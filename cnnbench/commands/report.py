@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 
-from cnnbench.analysis.comparison import compare_folders
+from cnnbench.analysis.comparison import compare_folders, note_comparison
 from cnnbench.analysis.metrics import margin_in
 from cnnbench.analysis.report.page import Format, page_document, render
 from cnnbench.analysis.wording import plural
@@ -34,6 +34,7 @@ def main(arguments: Sequence[str]) -> None:
     margin = margin_in(f"--margin {options.margin}", options.margin, options.metric)
     with waiting("comparing runs"):
         found = compare_folders(options.folders, options.baseline, options.metric, margin)
+    note_comparison(options.folders, found)
     with waiting(f"drawing the report of {plural(len(found.collection.groups), 'group')}"):
         document = page_document(
             found,

@@ -54,6 +54,7 @@ def page_document(
         "reached": reached(baseline, metric) if len(named) == 1 else [],
         "some_diverged": any(group.diverged for group in collection.groups),
         "judged": how_judged(compared),
+        "warnings": compared.warnings,
         "has_latency": any(group.numbers("latency_ms") for group in collection.groups),
         "marks": plots.VERDICT_MARKS,
         "forest": forest(named, comparisons, margin, scale),
