@@ -1,6 +1,6 @@
 """The figure of docs/verdicts.md: one interval for each verdict, from made-up differences of eight seeds.
 
-    python docs/verdicts_figure.py > docs/verdicts.svg
+python docs/verdicts_figure.py > docs/verdicts.svg
 """
 
 from cnnbench.analysis.judging import judge

@@ -8,7 +8,8 @@ eight of which have an effect of 0.3 to 3 points, how many are found and how oft
 comparison and in a family of sixteen, beside what cnnbench expects; `margin`: "no practical effect" of techniques whose
 true difference is the margin; `rare`: the same of one that collapses in one seed of twenty; `failures`: "helps" of a
 technique without an effect, the worst 40 % of whose runs diverge; `selection`: of eight equal groups, the worst of
-which is the baseline, or all pairs of which are compared; `unpaired`: of groups whose seeds do not match.
+which is the baseline, or all pairs of which are compared; `unpaired`: of groups whose seeds do not match; `plan`: how
+often the power is below a half when it was planned for 80 % from a pilot, by its upper bound and by the estimate.
 """
 
 import argparse
@@ -23,7 +24,8 @@ from simulated import DIFFERENCES, EXCHANGEABLE, SKEWED, SPREAD, families
 from cnnbench.analysis.judging import Judgement, judge
 from cnnbench.analysis.pairing import Pairing
 from cnnbench.analysis.statistics.intervals import difference_interval
-from cnnbench.analysis.statistics.power import power_of
+from cnnbench.analysis.statistics.power import pairs_for_difference, power_of
+from cnnbench.analysis.statistics.spread import sd_bound
 from cnnbench.analysis.statistics.verdict import shown_interval
 
 MARGIN = 0.2  # points
@@ -199,9 +201,22 @@ def unpaired(rng, experiments: int):
         yield {"runs": f"{ours} and {theirs}", "spreads": f"1 : {ratio}", "coverage": covered} | share(wrong)
 
 
+def plan(rng, experiments: int):
+    """Plans for half a point from pilots of a few pairs: how often the true power is below a half."""
+    sd, points = 0.5, 0.5
+    needed = pairs_for_difference(sd, points)
+    for pilot in (3, 5, 8, 12):
+        estimates = (sd * rng.standard_normal((experiments, pilot))).std(axis=1, ddof=1)
+        at_estimate = [pairs_for_difference(estimate, points) for estimate in estimates]
+        planned = [pairs_for_difference(sd_bound(estimate, pilot - 1), points) for estimate in estimates]
+        naive = share([power_of(n, sd, points) < 0.5 for n in at_estimate])["share"]
+        medians = {"seeds": float(np.median(planned)), "seeds_needed": needed}
+        yield {"pilot": pilot, "by_estimate": naive} | medians | share([power_of(n, sd, points) < 0.5 for n in planned])
+
+
 TABLES = {
     "coverage": coverage, "one": one, "families": of_families, "mixed": mixed, "power": power, "margin": margin,
-    "rare": rare, "failures": failures, "selection": selection, "unpaired": unpaired,
+    "rare": rare, "failures": failures, "selection": selection, "unpaired": unpaired, "plan": plan,
 }  # fmt: skip
 
 
