@@ -14,6 +14,7 @@ MISSED = "missed by some"
 DEFAULT_MARGIN = 0.2  # points of an accuracy
 RELATIVE_MARGIN = 0.02  # of the baseline's mean, for anything else
 FEWEST_POINTS, MOST_POINTS = 0.01, 10.0
+SMALLEST = 0.005  # of a difference in points: less would be rounded to nothing
 MANY = 10_000  # from here on a number is written without decimals, but in full
 
 
@@ -87,10 +88,13 @@ class Metric:
         return self.write(mean) if sd is None else f"{self.write(mean)} ± {self.write(sd)}"
 
     def write_difference(self, value: float) -> str:
-        """`+0.31`; of an infinite one, where runs missed their target, the direction."""
+        """`+0.31`; of an infinite one, where runs missed their target, the direction. What rounding would hide is
+        written out, as `+0.003`; nothing at all is `0.00`, without a sign."""
         if math.isinf(value):
             return "later" if value > 0 else "earlier"
-        return self._write(value, "+")
+        if self.is_fraction and 0 < abs(value) * self.factor < SMALLEST:
+            return format(value * self.factor, "+.1g")
+        return self._write(value, "+" if value else "")
 
     def write_interval(self, interval: Interval) -> str:
         """`[+0.12, +0.40]`, of a difference."""

@@ -26,12 +26,14 @@ MOST_DRAWN_CLASSES, MOST_COUNTED_CLASSES = 30, 12
 
 
 class ForestRow(NamedTuple):
-    """A difference, in the unit of the axis; `mean` is not a number where there is none."""
+    """A difference, in the unit of the axis; `mean` is not a number where there is none. `is_close`: it was decided by
+    little, at a p above 0.01."""
 
     label: str
     mean: float
     interval: tuple[float, float] | None
     verdict: str
+    is_close: bool = False
 
 
 class Series(NamedTuple):
@@ -56,7 +58,8 @@ class Point(NamedTuple):
 def forest(rows: Sequence[ForestRow], *, margin: float, xlabel: str) -> str:
     """Differences with their intervals, a line at zero, and the margin within which they have no effect shaded.
 
-    A name stands left of its interval, the mean and the mark of its verdict right of it.
+    A name stands left of its interval, the mean and the mark of its verdict right of it. What was decided by little has
+    a ring in the place of a dot.
     """
     ends = [abs(end) for row in rows for end in (row.mean, *(row.interval or ())) if abs(end) < math.inf]
     reach = 1.1 * max([margin, *ends]) or 1.0
@@ -70,7 +73,7 @@ def forest(rows: Sequence[ForestRow], *, margin: float, xlabel: str) -> str:
             if row.interval:
                 axes.plot(row.interval, (y, y), solid_capstyle="butt", linewidth=2, marker="|", markersize=9, **style)
             if row.mean == row.mean:
-                axes.plot(row.mean, y, "o", markersize=7, **style)
+                axes.plot(row.mean, y, "o", markersize=7, fillstyle="none" if row.is_close else "full", **style)
             axes.text(1.02, y, _spell_mean(row, digits), color=colour, weight="bold", **BESIDE | _beside(axes))
         axes.set_xlim(-reach, reach)
         _finish_rows(axes, [row.label for row in rows], xlabel)

@@ -20,6 +20,7 @@ from cnnbench.config.mistakes import suggest
 from cnnbench.errors import ConfigError
 from cnnbench.runs.variant_names import REFERENCES
 
+CLOSE = 0.01
 MOST_PAIRS = 300  # that are judged together though only some are shown; of more, they are counted
 
 
@@ -54,6 +55,11 @@ class Comparison:
     failures: tuple[FailureRate, FailureRate]
     notes: tuple[str, ...]
     held: str
+
+    @property
+    def is_close(self) -> bool:
+        """Whether it helps or hurts by little: at a p above 0.01."""
+        return self.verdict in ("helps", "hurts") and (self.p_family or 0.0) > CLOSE
 
 
 def compare_with(

@@ -212,7 +212,8 @@ def draw(effects: Sequence[Effect], metric: str, margin: float) -> str:
     for effect in effects:
         comparison, difference = effect.comparison, effect.comparison.difference
         mean = difference.mean * scale.factor if difference else math.nan
-        rows.append(ForestRow(effect.technique, mean, scale.interval(comparison.ci95), comparison.verdict))
+        interval = scale.interval(comparison.ci95)
+        rows.append(ForestRow(effect.technique, mean, interval, comparison.verdict, comparison.is_close))
     return forest(rows, margin=margin * scale.factor, xlabel=scale.difference_axis)
 
 

@@ -52,3 +52,11 @@ def test_a_missed_target_is_infinite_and_no_target_is_unknown():
     assert number_of({"time_to_target": 3, "target": target}, "time_to_target") == 3.0
     assert number_of({"time_to_target": None, "target": target | {"value": None}}, "time_to_target") is None
     assert number_of({"test_loss": None, "target": target}, "test_loss") is None
+
+
+@pytest.mark.parametrize(
+    ("difference", "shown"),
+    [(0.0, "0.00"), (0.00003, "+0.003"), (-0.00004, "-0.004"), (0.0031, "+0.31"), (-0.00005, "-0.01")],
+)
+def test_rounding_hides_neither_a_sign_nor_that_there_is_none(difference, shown):
+    assert metric_of("test_accuracy").write_difference(difference) == shown

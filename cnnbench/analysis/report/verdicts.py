@@ -135,5 +135,6 @@ def forest(named: Sequence[Named], comparisons: Sequence[Comparison], margin: fl
         difference = comparison.difference
         mean = difference.mean * scale.factor if difference else math.nan
         interval = scale.interval(comparison.ci95)
-        rows.append(plots.ForestRow(text[comparison.candidate.id], mean, interval, comparison.verdict))
+        name = text[comparison.candidate.id]
+        rows.append(plots.ForestRow(name, mean, interval, comparison.verdict, comparison.is_close))
     return plots.forest(rows, margin=margin * scale.factor, xlabel=scale.difference_axis)

@@ -119,6 +119,7 @@ def _moderated(signs: Table, values: Table, counts: Row) -> Table:
     The mean, corrected for skewness as Johnson (1978, JASA 73) corrects it, over a spread: the root of the row's own
     mean square and the median one of all rows, as Tusher et al. (2001, PNAS 98) moderate theirs. Of six to twelve
     values the own spread alone is a matter of luck, and that of all rows alone drowns the calm ones beside a noisy one.
+    By the root of its pairs, for a row of few is large by luck more easily.
     It is the same whatever the signs, and stands in the correction too, which a variance would let grow without bounds.
     """
     means = signs @ values.T / counts
@@ -128,7 +129,7 @@ def _moderated(signs: Table, values: Table, counts: Row) -> Table:
     thirds = signs @ (values**3).T / counts - 3 * means * squares + 2 * means**3
     variances = np.maximum(squares - means**2, 0.0) * counts / np.maximum(counts - 1, 1) + typical
     corrected = means + thirds / variances * (1 / (6 * counts) + means**2 / (3 * moderated))
-    return np.asarray(np.abs(corrected) / np.sqrt(moderated), dtype=np.float64)
+    return np.asarray(np.abs(corrected) * np.sqrt(counts / moderated), dtype=np.float64)
 
 
 def _patterns(n: int) -> Iterator[Table]:

@@ -57,7 +57,7 @@ def statistic_by_hand(row, typical):
     third = np.mean((row - mean) ** 3)
     variance = np.var(row, ddof=1) + typical
     corrected = mean + third / (6 * n * variance) + third * mean**2 / (3 * variance * (square + typical))
-    return abs(corrected) / math.sqrt(square + typical)
+    return abs(corrected) * math.sqrt(n / (square + typical))
 
 
 def test_the_step_down_maximum_is_counted_pattern_by_pattern():
@@ -101,6 +101,13 @@ def test_rows_may_lack_seeds_change_nothing_or_miss_their_target():
     assert clear == missed == 2 / 2**8
     assert nothing == 1.0
     assert noise > 0.05
+
+
+def test_few_pairs_that_are_large_by_luck_do_not_stand_before_many():
+    many, few = 0.3 + draw(20, sd=0.5, seed=1), np.array([2.0, 1.5, 1.8, -0.3, 1.2, 0.9])
+    assert few.mean() > many.mean()
+    p_many, p_few = step_down_maximum(by_seed([many, few]))
+    assert p_many < 0.01 < p_few
 
 
 def test_twenty_seeds_are_judged_on_random_patterns():
