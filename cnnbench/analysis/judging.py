@@ -12,7 +12,7 @@ from cnnbench.analysis.statistics.families import holm
 from cnnbench.analysis.statistics.intervals import p_beyond
 from cnnbench.analysis.statistics.levels import ALPHA
 from cnnbench.analysis.statistics.paired import Difference, outlying_place
-from cnnbench.analysis.statistics.sign_flips import step_down_maximum
+from cnnbench.analysis.statistics.sign_flips import gone_on, step_down_maximum
 from cnnbench.analysis.statistics.unpaired import welch_p_beyond
 from cnnbench.analysis.statistics.verdict import Verdict, can_decide, verdict
 
@@ -43,14 +43,17 @@ NOTHING = Judgement(None, None, None, 0, "one comparison", "undecided")
 
 
 def judge(
-    pairings: Sequence[Pairing], margin: float, *, higher_is_better: bool, counted: int = 0, alpha: float = ALPHA
+    pairings: Sequence[Pairing], margin: float, *, higher_is_better: bool, counted: int = 0, level: float | None = None
 ) -> list[Judgement]:
     """All of them together, in their order; as a part of a family in which so many others are `counted` only. Where no
-    technique changes anything, one is said to in `alpha` of families at the most."""
+    technique changes anything, one is said to in 5 % of families at the most; at a planned look, in `level`."""
+    alpha = ALPHA if level is None else level
     differences = [difference_of(pairing, alpha) for pairing in pairings]
     deciding = [i for i, difference in enumerate(differences) if difference and can_decide(difference, alpha)]
     of_holm = dict(zip(deciding, holm([differences[i].p_value for i in deciding]), strict=True))  # type: ignore[union-attr]
-    method, of_family = _adjust([pairings[i] for i in deciding], list(of_holm.values()), counted)
+    method, of_family = _adjust(
+        [pairings[i] for i in deciding], list(of_holm.values()), counted, at_look=level is not None
+    )
     outlying = {i: _outlying_seed(pairings[i]) for i in deciding}
     beyond = [1.0 if outlying[i] is not None else _p_beyond(pairings[i], margin) for i in deciding]
     adjusted = dict(zip(deciding, zip(of_family, holm(beyond), strict=True), strict=True))
@@ -68,7 +71,9 @@ def judge(
     return judged
 
 
-def _adjust(pairings: Sequence[Pairing], of_holm: Sequence[float | None], counted: int) -> tuple[Method, list[float]]:
+def _adjust(
+    pairings: Sequence[Pairing], of_holm: Sequence[float | None], counted: int, *, at_look: bool
+) -> tuple[Method, list[float]]:
     """How the p-values of these comparisons, each of which can decide, are adjusted, and what comes out."""
     by_holm = [1.0 if p is None else p for p in of_holm]
     if counted and pairings:
@@ -77,7 +82,8 @@ def _adjust(pairings: Sequence[Pairing], of_holm: Sequence[float | None], counte
         return "one comparison", by_holm
     if not all(pairing.is_paired for pairing in pairings):
         return "Holm", by_holm  # groups with seeds of their own have no signs to flip together
-    return "step-down maximum", step_down_maximum([pairing.differences for pairing in pairings])
+    rows = [pairing.differences for pairing in pairings]
+    return "step-down maximum", step_down_maximum(gone_on(rows) if at_look else rows)
 
 
 def _p_beyond(pairing: Pairing, margin: float) -> float:

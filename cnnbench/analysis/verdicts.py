@@ -12,7 +12,6 @@ from cnnbench.analysis.judging import Judgement, Method, judge
 from cnnbench.analysis.metrics import metric_of
 from cnnbench.analysis.pairing import Pairing, pair_by_seed, pair_with_worst
 from cnnbench.analysis.statistics.intervals import Interval
-from cnnbench.analysis.statistics.levels import ALPHA
 from cnnbench.analysis.statistics.paired import Difference
 from cnnbench.analysis.statistics.power import seeds_needed
 from cnnbench.analysis.statistics.verdict import Verdict, shown_interval
@@ -84,13 +83,13 @@ def compare_pairs(
     groups: Sequence[Group],
     *,
     also: Sequence[tuple[Group, Group]] = (),
-    alpha: float = ALPHA,
+    level: float | None = None,
 ) -> list[Comparison]:
     """A comparison of the second of each pair with the first; all of them, and those that could `also` have been shown,
-    are one family, of which `alpha` of the experiments err. `groups` are all that were trained."""
-    judged = _judge(pairs, also, metric, margin, pair_by_seed, alpha)
+    are one family, at a planned look at its `level`. `groups` are all that were trained."""
+    judged = _judge(pairs, also, metric, margin, pair_by_seed, level)
     some_diverged = any(group.diverged for pair in (*pairs, *also) for group in pair)
-    with_worst = _judge(pairs, also, metric, margin, pair_with_worst, alpha) if some_diverged else judged
+    with_worst = _judge(pairs, also, metric, margin, pair_with_worst, level) if some_diverged else judged
     tried = settings_tried(groups)
     return [
         _comparison(pair, judgement, worst, metric, margin, tried)
@@ -102,12 +101,17 @@ Pairs: TypeAlias = Sequence[tuple[Group, Group]]
 
 
 def _judge(
-    pairs: Pairs, also: Pairs, metric: str, margin: float, pair: Callable[[Group, Group, str], Pairing], alpha: float
+    pairs: Pairs,
+    also: Pairs,
+    metric: str,
+    margin: float,
+    pair: Callable[[Group, Group, str], Pairing],
+    level: float | None,
 ) -> list[Judgement]:
     counted = len(also) if len(pairs) + len(also) > MOST_PAIRS else 0
     pairings = [pair(*groups, metric) for groups in (pairs if counted else (*pairs, *also))]
     higher = metric_of(metric).higher_is_better
-    return judge(pairings, margin, higher_is_better=higher, counted=counted, alpha=alpha)[: len(pairs)]
+    return judge(pairings, margin, higher_is_better=higher, counted=counted, level=level)[: len(pairs)]
 
 
 def _comparison(

@@ -115,7 +115,7 @@ def follow_looks(plan: Plan, groups: Mapping[str, Group], margin: float) -> list
             (first_seeds(groups[without], n), first_seeds(groups[variant], n))
             for n, (variant, without) in ((n, compared[i]) for i, n in seeds.items())
         ]
-        judged = compare_pairs(pairs, looks.metric, margin, list(groups.values()), alpha=level)
+        judged = compare_pairs(pairs, looks.metric, margin, list(groups.values()), level=level)
         return dict(zip(seeds, judged, strict=True))
 
     return follow(granted, looks.seeds, len(looks.taken), margin, judge_at)

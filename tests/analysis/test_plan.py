@@ -95,7 +95,7 @@ def test_looks_promise_what_they_hold():
 
         def judge_at(counts, level, row=row):
             pairing = Pairing(dict.fromkeys(range(counts[0]), 0.0), dict(enumerate(row[: counts[0]])), True, ())
-            return {0: judge([pairing], 0.0, higher_is_better=True, alpha=level)[0]}
+            return {0: judge([pairing], 0.0, higher_is_better=True, level=level)[0]}
 
         (followed,) = follow([20], looks, 3, 0.0, judge_at)
         found.append(followed.judged.verdict == "helps")

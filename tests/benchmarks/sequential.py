@@ -40,7 +40,7 @@ def by_looks(rows, looks=LOOKS):
 
     def judge_at(seeds, level):
         pairings = [pairing_of(rows[i][:n]) for i, n in seeds.items()]
-        return dict(zip(seeds, judge(pairings, MARGIN, higher_is_better=True, alpha=level), strict=True))
+        return dict(zip(seeds, judge(pairings, MARGIN, higher_is_better=True, level=level), strict=True))
 
     return follow([looks[-1]] * len(rows), looks, len(looks), MARGIN, judge_at)
 

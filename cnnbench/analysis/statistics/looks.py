@@ -7,10 +7,8 @@ import numpy as np
 from cnnbench.analysis.statistics.levels import ALPHA
 
 FIRST_LOOK = 8
-LEVELS = {1: ALPHA, 2: 0.037, 3: 0.03}
-"""By the number of looks, the level at each at which all of them together err in 5 % at the most, found by simulation
-(tests/benchmarks/sequential.py). A p-value alone would have to be below 0.0294 or 0.0221 each time (Pocock 1977,
-Biometrika 64): a verdict also asks for the interval, and what is futile is not looked at again."""
+POCOCK = {1: ALPHA, 2: 0.0294, 3: 0.0221}
+"""By the number of looks, the level at each at which all of them together err in 5 % (Pocock 1977, Biometrika 64)."""
 DRAWS = 20_000
 
 
@@ -25,7 +23,7 @@ def looks_up_to(most_seeds: int) -> tuple[int, ...]:
 
 def level_of(looks: int) -> float:
     """How small p has to be at each of so many looks."""
-    return LEVELS[looks]
+    return POCOCK[looks]
 
 
 def error_of_looks(counts: Sequence[int]) -> float:

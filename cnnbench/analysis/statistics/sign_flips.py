@@ -89,6 +89,21 @@ def step_down_maximum(rows: Sequence[Mapping[int, float]]) -> list[float]:
     return [float(p) for p in adjusted]
 
 
+def gone_on(rows: Sequence[Mapping[int, float]]) -> list[dict[int, float]]:
+    """The rows as if those that stopped early had gone on to the last seed, with differences like those they had, of
+    random signs: what stopped, for it promised little, would else be no match for what went on, for it promised much.
+    """
+    generator, seeds = np.random.default_rng(0), sorted({seed for row in rows for seed in row})
+    filled = []
+    for row in rows:
+        missing = [seed for seed in seeds if seed not in row]
+        drawn = generator.choice(np.array(list(row.values())), len(missing)) * generator.choice(
+            (-1.0, 1.0), len(missing)
+        )
+        filled.append({**row, **dict(zip(missing, map(float, drawn), strict=True))})
+    return filled
+
+
 def _table(rows: Sequence[Mapping[int, float]]) -> tuple[Table, Row]:
     """The values (rows, seeds), 0 where a row lacks a seed, in one scale; and how many each row has, (rows,)."""
     seeds = sorted({seed for row in rows for seed in row})

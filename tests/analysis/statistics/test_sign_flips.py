@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from cnnbench.analysis.statistics.sign_flips import sign_flip_p, signed_ranks, step_down_maximum
+from cnnbench.analysis.statistics.sign_flips import gone_on, sign_flip_p, signed_ranks, step_down_maximum
 
 untimed = settings(deadline=None)
 image_counts = st.lists(st.integers(-300, 300), min_size=2, max_size=10)
@@ -104,10 +104,20 @@ def test_rows_may_lack_seeds_change_nothing_or_miss_their_target():
 
 
 def test_few_pairs_that_are_large_by_luck_do_not_stand_before_many():
-    many, few = 0.3 + draw(20, sd=0.5, seed=1), np.array([2.0, 1.5, 1.8, -0.3, 1.2, 0.9])
+    many, few = 0.4 + draw(20, sd=0.5, seed=6), np.array([2.0, 1.5, 1.8, -0.3, 1.2, 0.9])
     assert few.mean() > many.mean()
     p_many, p_few = step_down_maximum(by_seed([many, few]))
     assert p_many < 0.01 < p_few
+
+
+def test_what_stopped_goes_on_as_it_was_with_random_signs():
+    rows = by_seed([np.arange(1.0, 9.0), draw(14, seed=2)])
+    stopped, other = gone_on(rows)
+    assert other == rows[1]
+    assert list(stopped) == list(range(14))
+    assert [stopped[seed] for seed in range(8)] == list(range(1, 9))
+    assert {abs(stopped[seed]) for seed in range(8, 14)} <= set(range(1, 9))
+    assert gone_on(rows) == gone_on(rows)
 
 
 def test_twenty_seeds_are_judged_on_random_patterns():
