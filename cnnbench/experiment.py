@@ -99,7 +99,7 @@ def run_experiment(
         require_room(path, bytes_needed(model, source.num_classes, config.checkpoint["keep"]))
         introduce(config, source, description)
         with waiting("reading images"):
-            splits = read_before_training(source, config.data)
+            splits = read_before_training(source, config.data, config.seed)
         say(f"\nimages  {split_sizes(splits)}")
         refuse_without_validation(config, len(splits.val) > 0)
         report_folders(run, source, splits)
@@ -202,7 +202,8 @@ def refuse_changed_data(run: RunFolder, splits: Splits) -> None:
     changed = [part for part, fingerprint in found.items() if known.get(part, fingerprint) != fingerprint]
     if changed:
         raise DataError(f"{run.path}: its {' and '.join(changed)} images have changed since it began; put those back")
-    run.update_summary(data_fingerprints={"train": None, "val": None, "test": None} | known | found)
+    whole = {} if splits.whole is None else {"whole": splits.whole}
+    run.update_summary(data_fingerprints={"train": None, "val": None, "test": None} | known | found | whole)
 
 
 def report_folders(run: RunFolder, source: Source, splits: Splits) -> None:

@@ -112,6 +112,16 @@ def test_a_run_trains_and_is_tested_on_the_images_given(tmp_path, cnnbench):
     assert "TensorDataset, was given from Python" in err
 
 
+def test_images_given_from_python_are_split_by_the_seed_of_each_run(tmp_path):
+    overrides = [*TINY, "epochs=1", "data.split_seed=null"]
+    for seed in (0, 1):
+        train([*overrides, f"seed={seed}"], tmp_path / str(seed), dataset=images(), quiet=True)
+    first, second = (summary(tmp_path / str(seed)) for seed in (0, 1))
+    assert first["group_hash"] == second["group_hash"]
+    assert first["data_fingerprints"]["val"] != second["data_fingerprints"]["val"]
+    assert first["data_fingerprints"]["whole"] == second["data_fingerprints"]["whole"]
+
+
 def test_callbacks_act_in_training_and_write_to_the_metrics(tmp_path):
     watch = Watch()
     result = train(TINY, tmp_path / "run", callbacks=[watch], quiet=True)

@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from cnnbench.analysis.config_labels import label_configs
+from cnnbench.analysis.images import images_of, shared_images, splits_by_seed
 from cnnbench.analysis.metrics import metric_of, number_of
 from cnnbench.errors import DataError, DivergedError
 from cnnbench.runs.format import ENVIRONMENT, METRICS, SUMMARY
 from cnnbench.runs.read import read_config, read_summary, with_added_epochs
 from cnnbench.runs.variant_names import variant_names
-
-PARTS = ("train", "val", "test")
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,25 +160,37 @@ def technique_names(runs: Mapping[str, Sequence[Run]]) -> dict[str, str]:
 
 def repeated(runs: Iterable[Run]) -> dict[str, list[Run]]:
     """The runs that repeat one another, by an id, in the order of their start: of one config, on the same images."""
-    found: dict[str, dict[tuple[str | None, ...], list[Run]]] = defaultdict(lambda: defaultdict(list))
+    of_config: dict[str, list[Run]] = defaultdict(list)
     for run in sorted(runs, key=started):
-        found[run.summary["group_hash"]][images_of(run)].append(run)
+        of_config[run.summary["group_hash"]].append(run)
     return {
         f"{group_hash}{f'-{number}' if number > 1 else ''}": members
-        for group_hash, by_images in found.items()
-        for number, members in enumerate(by_images.values(), start=1)
+        for group_hash, found in of_config.items()
+        for number, members in enumerate(on_same_images(found), start=1)
     }
 
 
-def images_of(run: Run) -> tuple[str | None, ...]:
-    """The fingerprints of the training, validation and test images, as far as the run knows them."""
-    known = run.summary.get("data_fingerprints")
-    return tuple(known.get(part) if isinstance(known, Mapping) else None for part in PARTS)
+def on_same_images(runs: Sequence[Run]) -> list[list[Run]]:
+    """Runs of one config, those together that contradict each other in nothing that repetitions share."""
+    if len({images_of(run.summary) for run in runs}) == 1:  # as nearly always: no config needs to be read
+        return [list(runs)]
+    by_seed = splits_by_seed(config_of(runs))
+    found: list[tuple[dict[str, Any], list[Run]]] = []
+    for run in runs:
+        noted = shared_images(run.summary, by_seed=by_seed)
+        for known, members in found:
+            if all(known.get(name, images) == images for name, images in noted.items()):
+                known.update(noted)
+                members.append(run)
+                break
+        else:
+            found.append((noted, [run]))
+    return [members for _, members in found]
 
 
 def image_label(group_id: str, run: Run) -> str:
     """What a group's label ends with where another one has the same config, but other images."""
-    return f" images={(images_of(run)[0] or 'unknown')[:8]}" if "-" in group_id else ""
+    return f" images={(images_of(run.summary)[0] or 'unknown')[:8]}" if "-" in group_id else ""
 
 
 def find_runs(folders: Iterable[Path]) -> Iterator[Path]:

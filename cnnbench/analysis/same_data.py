@@ -3,9 +3,10 @@
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from cnnbench.analysis.groups import PARTS, Group, Run, images_of
+from cnnbench.analysis.groups import Group, Run
+from cnnbench.analysis.images import WHOLE, fingerprint_of, splits_by_seed
 from cnnbench.errors import DataError
 from cnnbench.runs.predictions import load_labels
 
@@ -20,7 +21,7 @@ def refuse_different_data(groups: Sequence[Group]) -> None:
         differs, or where the labels of the saved test predictions do.
     """
     if known_by_content(groups):
-        findings = [finding for part in ("val", "test") for finding in different_images(groups, part)]
+        findings = different_contents(groups)
     else:
         findings = different_settings(groups) or different_labels(groups)
     if findings:
@@ -31,15 +32,50 @@ def known_by_content(groups: Sequence[Group]) -> bool:
     """Whether all groups noted what their images are, and took them in one shape."""
     runs = [run for group in groups for run in group.runs]
     shapes = {str(run.summary.get("image_shape")) for run in runs}
-    return len(shapes) == 1 and all(images_of(run)[0] is not None for run in runs)
+    return len(shapes) == 1 and all(fingerprint_of(run.summary, "train") is not None for run in runs)
 
 
-def different_images(groups: Sequence[Group], part: str) -> list[str]:
+def different_contents(groups: Sequence[Group]) -> list[str]:
+    """One line for validation and one for test where these images are not the same in all groups: in runs of the same
+    seed, where every group has a split for each seed."""
+    fixed, by_seed = ([group for group in groups if splits_by_seed(group.config) is kind] for kind in (False, True))
+    if by_seed and not fixed:
+        drawn = different_images_of_a_seed(groups, "val") or different_wholes(groups)
+        return drawn + (different_images_of_a_seed(groups, "test") or different_images(groups, "test"))
+    drawn_too = ", which data.split_seed draws" if by_seed else ""
+    return different_images([*fixed, *by_seed], "val", drawn_too) + different_images(groups, "test")
+
+
+def different_images(groups: Sequence[Group], part: str, explained: str = "") -> list[str]:
     """One line where the groups' images of this part are not the same."""
-    found: dict[str, Run] = {}
+    found = by_content((run for group in groups for run in group.runs), part)
+    return [difference(f"{part} images{explained}", found)] if len(found) > 1 else []
+
+
+def different_images_of_a_seed(groups: Sequence[Group], part: str) -> list[str]:
+    """One line for the first seed of which two groups have different images of this part."""
+    runs: dict[int, list[Run]] = defaultdict(list)
     for run in (run for group in groups for run in group.runs):
-        found.setdefault((images_of(run)[PARTS.index(part)] or "none")[:8], run)
-    return [difference(f"{part} images", found)] if len(found) > 1 else []
+        runs[run.seed].append(run)
+    found = ((seed, by_content(runs[seed], part)) for seed in sorted(runs))
+    return next(([difference(f"{part} images of seed {seed}", each)] for seed, each in found if len(each) > 1), [])
+
+
+def different_wholes(groups: Sequence[Group]) -> list[str]:
+    """One line where a group that shares no seed with the first one splits other images, as far as that is known."""
+    first, *others = groups
+    strangers = [group for group in others if not set(group.seeds) & set(first.seeds)]
+    runs = [run for group in (first, *strangers) for run in group.runs if fingerprint_of(run.summary, WHOLE)]
+    found = by_content(runs, WHOLE)
+    return [difference("images that are split", found)] if len(found) > 1 else []
+
+
+def by_content(runs: Iterable[Run], part: str) -> dict[str, Run]:
+    """The first run with each content of this part, by the beginning of its fingerprint."""
+    found: dict[str, Run] = {}
+    for run in runs:
+        found.setdefault((fingerprint_of(run.summary, part) or "none")[:8], run)
+    return found
 
 
 def different_settings(groups: Sequence[Group]) -> list[str]:

@@ -36,9 +36,9 @@ def main(arguments: Sequence[str]) -> None:
         report: Any = locate_all()
         table: tuple[Sequence[str], Sequence[Sequence[str]]] = (PLACES, place_rows(report))
     else:
-        node = compose([f"data={options.name}", *options.overrides]).data
+        config = compose([f"data={options.name}", *options.overrides])
         with waiting(f"reading {options.name}"):
-            report = describe_data(node)
+            report = describe_data(config.data, config.seed)
         table = ("data", ""), [(key, _show(value)) for key, value in report.items()]
     if options.json:
         say_json(report)

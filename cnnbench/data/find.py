@@ -39,12 +39,12 @@ def same_source(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
     return source_settings(first) == source_settings(second)
 
 
-def read_splits(source: Source, node: Mapping[str, Any]) -> Splits:
-    """The training and validation part, read; the test part stays unread."""
-    return split(source, **{key: node[key] for key in SPLITTING})
+def read_splits(source: Source, node: Mapping[str, Any], seed: int) -> Splits:
+    """The training and validation part for a run with this seed, read; the test part stays unread."""
+    return split(source, seed, **{key: node[key] for key in SPLITTING})
 
 
-def read_before_training(source: Source, node: Mapping[str, Any]) -> Splits:
+def read_before_training(source: Source, node: Mapping[str, Any], seed: int) -> Splits:
     """`read_splits`, with the test images read too, so that hours of training do not end at one that cannot be: they
     are kept for `read_test`, and nothing looks at them before.
 
@@ -52,7 +52,7 @@ def read_before_training(source: Source, node: Mapping[str, Any]) -> Splits:
         DataError: with a line for everything in any part that cannot be read.
     """
     try:
-        splits = read_splits(source, node)
+        splits = read_splits(source, node, seed)
         test = splits.read_test()
         if test is not None:
             test.digests()  # of streamed images, which are decoded for it

@@ -112,9 +112,9 @@ class Content(NamedTuple):
     order: str
 
 
-def content_of(images: ImageSet, class_names: Sequence[str]) -> Content:
-    """Reads all images, unless their digests are known."""
-    digests = images.digests()
+def content_of(images: ImageSet, class_names: Sequence[str], digests: Digests | None = None) -> Content:
+    """Reads all images, unless their digests are known or given."""
+    digests = images.digests() if digests is None else digests
     named = data_fingerprint(digests, images.labels.tolist(), class_names, images.image_shape)
     return Content(named, order_fingerprint(digests))
 

@@ -34,14 +34,14 @@ def locate_all() -> list[dict[str, Any]]:
     return report
 
 
-def describe_data(node: Mapping[str, Any]) -> dict[str, Any]:
-    """Reads all parts of a data set and gives back what is in them.
+def describe_data(node: Mapping[str, Any], seed: int) -> dict[str, Any]:
+    """Reads all parts of a data set, as a run with this seed has them, and gives back what is in them.
 
     Raises:
         DataError: it is not there, or damaged.
     """
     source = find_data(node)
-    splits = read_splits(source, node)
+    splits = read_splits(source, node, seed)
     test = splits.read_test()
     for images in (splits.train, splits.val, test):
         read_whole(images)

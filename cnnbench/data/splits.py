@@ -1,9 +1,10 @@
 """From a source to training, validation and test images, and the numbers that go with them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -11,6 +12,7 @@ from cnnbench.config.settings import Count, ProperFraction, Range
 from cnnbench.data.images import Content, ImageSet, ImageShape, content_of
 from cnnbench.data.source import Part, Source
 from cnnbench.errors import DataError
+from cnnbench.runs.identity import Digests, data_fingerprint
 from cnnbench.seeds import generator
 
 TEST_SEED = 0
@@ -22,8 +24,9 @@ class Splits:
     """What a run trains on and validates with; the test images stay unread until `read_test` is called.
 
     `val` may be empty. `mean` and `std` are float32 (C,), in units of [0, 1], of the training part.
-    `content` says what the training and validation images are; an empty part is not in it. `skipped` has one line for
-    each unreadable image left out of training and validation.
+    `content` says what the training and validation images are; an empty part is not in it. `whole` is the fingerprint
+    of both together, whatever the split; None where some are left out. `skipped` has one line for each unreadable image
+    left out of training and validation.
     """
 
     train: ImageSet
@@ -34,6 +37,7 @@ class Splits:
     mean: Tensor
     std: Tensor
     content: Mapping[Part, Content]
+    whole: str | None = None
     skipped: tuple[str, ...] = ()
 
     @property
@@ -43,28 +47,31 @@ class Splits:
 
 def split(
     source: Source,
+    seed: int,
     *,
     val_fraction: ProperFraction,
     fraction: Annotated[float, Range(above=0, at_most=1)],
-    split_seed: Count,
+    split_seed: Count | None,
 ) -> Splits:
     """The training and validation parts of `source`, each with the classes in the proportions of the whole.
 
     `fraction` keeps a part of what validation leaves: validation is the same for every `fraction`, and a
     smaller training part lies within a larger one. Every class keeps at least one training image. A source
-    with validation images of its own uses those instead of `val_fraction`.
+    with validation images of its own uses those instead of `val_fraction`. Where `split_seed` is None the
+    `seed` of the run takes its place.
     """
     images = source.read("train") if source.has_train else None
     if not images:
         raise DataError(f"{source.origin}: no training images; point data.root at a folder that has some")
-    order = stratified_order(images.labels, generator(split_seed, "validation"))
+    order = stratified_order(images.labels, generator(seed if split_seed is None else split_seed, "validation"))
     at_least = len(images.labels.unique())
     held_out = 0 if source.has_val else min(round(val_fraction * len(order)), len(order) - at_least)
     remaining = len(order) - held_out
     kept = max(round(fraction * remaining), at_least)
     train = images if kept == len(order) else images.subset(order[:kept].sort().values)
     val = source.read("val") if source.has_val else images.subset(order[remaining:].sort().values)
-    parts: dict[Part, ImageSet] = {"train": train, "val": val}
+    parts: dict[Part, ImageSet] = {"train": train, "val": val} if len(val) else {"train": train}
+    digests: dict[Part, Digests] = {part: each.digests() for part, each in parts.items()}
     mean, std = mean_and_std(train.histogram())
     return Splits(
         train=train,
@@ -74,9 +81,19 @@ def split(
         class_names=source.class_names,
         mean=mean,
         std=std,
-        content={part: content_of(parts[part], source.class_names) for part in parts if len(parts[part])},
+        content={part: content_of(parts[part], source.class_names, known) for part, known in digests.items()},
+        whole=fingerprint_of_all(parts, digests, source.class_names) if kept == remaining else None,
         skipped=images.skipped + (val.skipped if source.has_val else ()),
     )
+
+
+def fingerprint_of_all(
+    parts: Mapping[Part, ImageSet], digests: Mapping[Part, Digests], class_names: Sequence[str]
+) -> str:
+    """That of the images of all parts, of which one is not empty, taken together."""
+    labels = [label for images in parts.values() for label in images.labels.tolist()]
+    image_shape = next(iter(parts.values())).image_shape
+    return data_fingerprint(np.concatenate([digests[part] for part in parts]), labels, class_names, image_shape)
 
 
 def stratified_order(labels: Tensor, random: torch.Generator) -> Tensor:

@@ -29,8 +29,8 @@ def time_runs(configs: Mapping[str, RunConfig], metric: str) -> dict[str, float]
     if not configs:
         return {}
     load = LoadMeter()
-    data = next(iter(configs.values())).data
-    source = find_data(data)
+    first = next(iter(configs.values()))
+    source = find_data(first.data)
     if metric.startswith("test_") and not source.has_test:
         raise DataError(f"data={source.name}: has no test split for {metric}; take metric=best_val_accuracy")
     findings: list[str] = []
@@ -42,7 +42,7 @@ def time_runs(configs: Mapping[str, RunConfig], metric: str) -> dict[str, float]
     if findings:
         raise ConfigError(*findings)
     with waiting("reading images"):
-        splits = read_splits(source, data)
+        splits = read_splits(source, first.data, first.seed)
     images = len(splits.train), len(splits.val)
     threads = free_threads(load.load())
     seconds = {}

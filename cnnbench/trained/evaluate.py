@@ -37,7 +37,7 @@ def evaluate_run(run: Path, overrides: Sequence[str], split: str) -> dict[str, A
     source = find_data(node)
     label_of = _labels_of_classes(source, trained)
     with out_of_memory_named(trained.config.batch_size):
-        images = _read(source, node, split)
+        images = _read(source, node, split, trained.config.seed)
         images = images.relabelled(label_of[images.labels])
         fingerprint = content_of(images, trained.class_names).fingerprint
         known = read_summary(run).get("data_fingerprints") or {}
@@ -75,8 +75,11 @@ def _evaluate(trained: TrainedModel, images: ImageSet) -> Evaluation:
     return evaluation
 
 
-def _read(source: Source, node: dict[str, Any], split: str) -> ImageSet:
-    images = read_splits(source, node).val if split == "val" else source.read("test") if source.has_test else None
+def _read(source: Source, node: dict[str, Any], split: str, seed: int) -> ImageSet:
+    if split == "val":
+        images: ImageSet | None = read_splits(source, node, seed).val
+    else:
+        images = source.read("test") if source.has_test else None
     if not images:
         raise DataError(f"data={source.name}: has no {split} split; choose another with --split")
     return images

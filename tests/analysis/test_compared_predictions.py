@@ -84,3 +84,16 @@ def test_a_difference_in_accuracy_is_that_of_the_summaries(tmp_path):
     assert pair["n_runs"] == 3
     assert pair["population"]["mean_difference"] == pytest.approx(means[1] - means[0])
     assert document["mcnemar_judges"] == "these two ensembles on these images, not the techniques"
+
+
+def test_where_each_seed_has_test_images_of_its_own_those_that_cannot_be_compared_are_left_out(tmp_path):
+    by_seed = {"data": CONFIG["data"] | {"split_seed": None}}
+    for name, epochs in (("a", 3), ("b", 9)):
+        for seed in range(3):
+            run = make_run(tmp_path / f"{name}{seed}", seed=seed, config=by_seed | {"epochs": epochs})
+            labels = np.roll(LABELS, seed)
+            write_predictions(run, np.eye(4, dtype=np.float32)[labels], labels)
+    groups = collect([tmp_path], "test_accuracy").groups
+    document = compare_predictions([(groups[0], groups[1])], groups)
+    assert [comparison["shared_seeds"] for comparison in document["comparisons"]] == [[0]]
+    assert document["left_out"] == [str(tmp_path / name) for name in ("a1", "a2", "b1", "b2")]

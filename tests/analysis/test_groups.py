@@ -128,6 +128,63 @@ def test_a_folder_that_may_not_be_read_is_passed_over(tmp_path):
     assert len(collect([tmp_path], METRIC).groups) == 1
 
 
+def images(train, val="b", test="c", whole=None):
+    parts = {"train": train, "val": val, "test": test} | ({"whole": whole} if whole else {})
+    return {"data_fingerprints": {part: name and name * 64 for part, name in parts.items()}, "image_shape": [1, 8, 8]}
+
+
+BY_SEED = {"data": CONFIG["data"] | {"split_seed": None}}
+
+
+def seeds_of(folder):
+    return [group.seeds for group in collect([folder], METRIC).groups]
+
+
+def test_runs_that_each_have_the_split_of_their_seed_are_one_group(tmp_path):
+    for seed, name in enumerate("012"):
+        make_run(tmp_path / name, seed=seed, config=BY_SEED, **images(name, val=name, whole="a"))
+    (group,) = collect([tmp_path], METRIC).groups
+    assert (group.seeds, group.id.count("-"), "images=" in group.label) == ((0, 1, 2), 0, False)
+
+
+def test_a_seed_run_twice_on_the_split_of_its_seed_counts_once(tmp_path):
+    for name in "ab":
+        make_run(tmp_path / name, seed=3, config=BY_SEED, **images("d", whole="a"))
+    make_run(tmp_path / "c", seed=4, config=BY_SEED, **images("e", whole="a"))
+    assert seeds_of(tmp_path) == [(3, 4)]
+
+
+@pytest.mark.parametrize("change", [{"train": "e"}, {"train": "e", "whole": None}, {"train": "d", "val": "e"}])
+def test_a_seed_run_on_other_images_than_before_does_not_pool(tmp_path, change):
+    make_run(tmp_path / "a", seed=0, config=BY_SEED, **images("d", whole=change.get("whole", "a")))
+    make_run(tmp_path / "b", seed=0, config=BY_SEED, **images(**({"whole": "a"} | change)))
+    assert seeds_of(tmp_path) == [(0,), (0,)]
+
+
+@pytest.mark.parametrize("change", [{"whole": "e"}, {"test": "e"}])
+def test_seeds_whose_splits_are_of_other_images_do_not_pool(tmp_path, change):
+    for seed in range(4):
+        given = images(str(seed), **({"whole": "a"} | (change if seed > 1 else {})))
+        make_run(tmp_path / str(seed), seed=seed, config=BY_SEED, **given)
+    assert seeds_of(tmp_path) == [(0, 1), (2, 3)]
+
+
+def test_a_split_of_its_own_under_a_fixed_split_seed_does_not_pool(tmp_path):
+    for seed in range(2):
+        make_run(tmp_path / str(seed), seed=seed, **images(str(seed), whole="a"))
+    assert seeds_of(tmp_path) == [(0,), (1,)]
+
+
+@pytest.mark.parametrize("config", [{}, BY_SEED])
+def test_a_run_that_diverged_before_it_read_the_test_images_counts_in_its_group(tmp_path, config):
+    diverged = {"status": "failed", "exit_code": 3}
+    make_run(tmp_path / "0", None, seed=0, config=config, **diverged, **images("a", test=None, whole="a"))
+    for seed in (1, 2):
+        make_run(tmp_path / str(seed), seed=seed, config=config, **images("a", whole="a"))
+    (group,) = collect([tmp_path], METRIC).groups
+    assert (group.seeds, [run.seed for run in group.diverged]) == ((1, 2), [0])
+
+
 def test_the_config_of_the_factory_is_like_a_real_one():
     from cnnbench.config.compose import compose
 

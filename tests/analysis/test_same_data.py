@@ -109,3 +109,71 @@ def test_runs_of_one_config_on_other_test_images_are_refused(tmp_path):
         make_run(tmp_path / f"{seed}", seed=seed, **(IMAGES if seed < 2 else images(test="e" * 64)))
     with pytest.raises(DataError, match="test images: cccccccc"):
         check(tmp_path)
+
+
+def make_groups(folder, changes=(), *, seeds=((0, 1, 2), (0, 1, 2)), split_seeds=(None, None)):
+    """Two groups, each with a split for each seed where its `split_seed` is None; `changes` by seed of the second."""
+    for name, own, split_seed in zip("ab", seeds, split_seeds, strict=True):
+        for seed in own:
+            drawn = str(seed if split_seed is None else split_seed)
+            parts = {"train": drawn * 64, "val": drawn * 64, "whole": "f" * 64}
+            parts |= dict(changes).get(seed, {}) if name == "b" else {}
+            config = data(split_seed=split_seed) | {"epochs": 3 if name == "a" else 9}
+            make_run(folder / f"{name}{seed}", seed=seed, config=config, **images(**parts))
+
+
+def test_groups_that_have_the_split_of_each_seed_are_compared(tmp_path):
+    make_groups(tmp_path, seeds=((0, 1, 2), (1, 2, 3)))
+    assert [group.seeds for group in collect([tmp_path], "test_accuracy").groups] == [(0, 1, 2), (1, 2, 3)]
+    check(tmp_path)
+
+
+@pytest.mark.parametrize("part", ["val", "test"])
+def test_a_seed_with_other_images_in_one_of_the_groups_is_refused_with_both_runs(tmp_path, part):
+    make_groups(
+        tmp_path, {1: {part: "e" * 64}, 2: {part: "e" * 64}} | ({0: {part: "e" * 64}} if part == "test" else {})
+    )
+    seed, known = (1, "11111111") if part == "val" else (0, "cccccccc")
+    with pytest.raises(DataError) as caught:
+        check(tmp_path)
+    (line,) = caught.value.findings
+    start = f"{part} images of seed {seed}: {known} in {tmp_path}/a{seed}, eeeeeeee in {tmp_path}/b{seed}; "
+    assert line.startswith(start)
+
+
+def test_splits_of_each_seed_may_differ_in_how_much_is_trained_on(tmp_path):
+    make_groups(tmp_path, {seed: {"train": "e" * 64, "whole": None} for seed in range(3)})
+    check(tmp_path)
+
+
+@pytest.mark.parametrize("whole", ["f" * 64, None])
+def test_groups_without_a_common_seed_are_compared_where_no_image_is_known_to_be_another(tmp_path, whole):
+    make_groups(tmp_path, {seed: {"whole": whole} for seed in (5, 6)}, seeds=((0, 1), (5, 6)))
+    check(tmp_path)
+
+
+def test_groups_without_a_common_seed_that_split_other_images_are_refused(tmp_path):
+    make_groups(tmp_path, {seed: {"whole": "e" * 64} for seed in (5, 6)}, seeds=((0, 1), (5, 6)))
+    with pytest.raises(DataError, match=f"images that are split: ffffffff in {tmp_path}/a0, eeeeeeee in .*/b5; "):
+        check(tmp_path)
+
+
+def test_a_split_for_each_seed_is_not_compared_with_one_for_all(tmp_path):
+    make_groups(tmp_path, split_seeds=(None, 0))
+    match = f"val images, which data.split_seed draws: 00000000 in {tmp_path}/b0, 11111111 in {tmp_path}/a1; "
+    with pytest.raises(DataError, match=match):
+        check(tmp_path)
+
+
+def test_a_split_drawn_by_a_seed_is_that_of_the_same_split_seed(tmp_path):
+    make_groups(tmp_path, seeds=((2,), (0, 1, 2)), split_seeds=(None, 2))
+    check(tmp_path)
+
+
+def test_a_split_for_each_seed_of_images_of_another_size_is_judged_by_its_settings(tmp_path):
+    for name, size in (("a", 8), ("b", 16)):
+        for seed in range(2):
+            config = data(split_seed=None, image_size=size)
+            parts = images(val=f"{seed}" * 64) | {"image_shape": [1, size, size]}
+            make_run(tmp_path / f"{name}{seed}", seed=seed, config=config, **parts)
+    check(tmp_path)

@@ -65,7 +65,7 @@ def contender(root: Path, way: str, steps: int) -> Callable[[], float]:
     )
     device = configured_device(config)
     source = find_data(config.data)
-    batches = make_batches(config, read_splits(source, config.data), device)
+    batches = make_batches(config, read_splits(source, config.data, config.seed), device)
     batches.steps_per_epoch = min(steps, batches.steps_per_epoch)
     model = make_model(config, source.image_shape, source.num_classes)
     training = make_training(config, model, batches, source.num_classes, device)

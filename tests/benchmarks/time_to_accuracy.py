@@ -147,7 +147,7 @@ def main() -> None:
     options = parser.parse_intermixed_args()
     config = compose(options.overrides)
     source = find_data(config.data)
-    work = Work(config, source, read_splits(source, config.data))
+    work = Work(config, source, read_splits(source, config.data, config.seed))
     report: dict[str, Any] = {
         "environment": describe_environment(shlex.join(sys.argv)) | {"threads": torch.get_num_threads()},
         **{key: getattr(options, key) for key in ("overrides", "split", "workers")},

@@ -71,7 +71,7 @@ def prepare(model: str, steps: int, *overrides: str) -> Work:
         ]
     )
     source = find_data(config.data)
-    return Work(config, source, read_splits(source, config.data))
+    return Work(config, source, read_splits(source, config.data, config.seed))
 
 
 def sgd(model: nn.Module) -> torch.optim.SGD:

@@ -56,6 +56,17 @@ def test_a_resumed_run_equals_an_uninterrupted_one(train, cnnbench, interrupt, b
     assert metrics(stopped) == metrics(straight)
 
 
+def test_a_run_whose_split_follows_its_seed_goes_on_with_that_split(train, cnnbench, interrupt):
+    settings = ["seed=4", "data.split_seed=null"]
+    straight = train("straight", *settings)
+    interrupt(BATCHES + 1)
+    stopped = train("stopped", *settings, exit_code=130)
+    assert cnnbench("resume", stopped)[0] == 0
+    assert summary(stopped)["data_fingerprints"] == summary(straight)["data_fingerprints"]
+    assert metrics(stopped) == metrics(straight)
+    assert "split_seed: null" in (stopped / "config.yaml").read_text()
+
+
 @pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 143)])
 def test_a_signal_saves_and_says_how_to_go_on(train, interrupt, number, exit_code):
     interrupt(2, number)

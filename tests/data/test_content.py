@@ -102,4 +102,4 @@ def test_the_same_bytes_in_another_shape_are_other_images():
 
 def test_an_empty_validation_part_has_no_content(photos):
     source = DATASETS["digits"]()
-    assert set(split(source, val_fraction=0.0, fraction=1.0, split_seed=0).content) == {"train"}
+    assert set(split(source, 0, val_fraction=0.0, fraction=1.0, split_seed=0).content) == {"train"}

@@ -61,13 +61,13 @@ def test_a_folder_of_classes_is_cut_into_training_and_a_fixed_test_part(tmp_path
 def test_train_val_and_test_folders_are_taken_as_they_are(tmp_path, val):
     for name, per_class in (("train", 6), (val, 2), ("test", 3)):
         a_folder(tmp_path / name, per_class)
-    splits = split(source(tmp_path), val_fraction=0.5, fraction=1.0, split_seed=0)
+    splits = split(source(tmp_path), 0, val_fraction=0.5, fraction=1.0, split_seed=0)
     assert [len(part) for part in (splits.train, splits.val, splits.read_test())] == [12, 4, 6]
 
 
 def test_a_folder_without_val_gives_validation_from_training(tmp_path):
     a_folder(tmp_path / "train", 10)
-    splits = split(source(tmp_path), val_fraction=0.2, fraction=1.0, split_seed=0)
+    splits = split(source(tmp_path), 0, val_fraction=0.2, fraction=1.0, split_seed=0)
     assert (len(splits.train), len(splits.val), splits.read_test()) == (16, 4, None)
 
 
@@ -172,7 +172,7 @@ def test_a_folder_without_training_images_is_for_evaluation_only(tmp_path, make,
     assert (found.has_train, found.has_test) == (False, True)
     assert found.read("test").labels.bincount().tolist() == [10, 10]
     with pytest.raises(DataError, match="no training images"):
-        split(found, val_fraction=0.1, fraction=1.0, split_seed=0)
+        split(found, 0, val_fraction=0.1, fraction=1.0, split_seed=0)
 
 
 def test_root_is_needed_and_image_size_has_two_numbers(tmp_path):
@@ -197,7 +197,7 @@ def with_bad_images(root):
 @pytest.mark.parametrize("resident", ["always", "never"])
 def test_bad_images_are_left_out_and_listed_on_request(tmp_path, resident):
     found = source(with_bad_images(tmp_path), resident=resident, on_bad_image="skip", test_fraction=0)
-    splits = split(found, val_fraction=0.0, fraction=1.0, split_seed=0)
+    splits = split(found, 0, val_fraction=0.0, fraction=1.0, split_seed=0)
     assert splits.train.labels.bincount().tolist() == [9, 8]
     assert len(splits.skipped) == 3
     assert all(any(name in line for line in splits.skipped) for name in ("cat/003.png", "dog/004.png", "dog/005.png"))
@@ -224,7 +224,7 @@ def test_a_folder_of_bad_images_only_is_an_error(tmp_path):
 def test_streamed_batches_equal_resident_ones(tmp_path, workers):
     a_folder(tmp_path)
     resident, streamed = (source(tmp_path, resident=r, workers=workers) for r in ("always", "never"))
-    resident, streamed = (split(s, val_fraction=0.2, fraction=0.9, split_seed=1) for s in (resident, streamed))
+    resident, streamed = (split(s, 0, val_fraction=0.2, fraction=0.9, split_seed=1) for s in (resident, streamed))
     assert isinstance(streamed.train, StreamedImages)
     indices = torch.tensor([5, 0, 0, 9, 3, 7, 1])
     state = torch.random.get_rng_state()

@@ -65,7 +65,7 @@ def test_packed_images_are_those_of_decode_image(root):
 
 def test_every_way_to_read_gives_equal_splits(root):
     sources = [source(root, pack=False), source(root), source(root, resident="always")]
-    streamed, packed, resident = (split(s, val_fraction=0.2, fraction=0.9, split_seed=1) for s in sources)
+    streamed, packed, resident = (split(s, 0, val_fraction=0.2, fraction=0.9, split_seed=1) for s in sources)
     assert isinstance(resident.train, ResidentImages)
     for other in (packed, streamed):
         for one, two in ((resident.train, other.train), (resident.val, other.val)):

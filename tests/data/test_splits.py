@@ -8,6 +8,7 @@ from omegaconf import OmegaConf
 
 from cnnbench.config.settings import check, settings
 from cnnbench.data import DATASETS, ResidentImages, Source, split
+from cnnbench.data.images import content_of
 from cnnbench.data.splits import mean_and_std, stratified_order
 from cnnbench.seeds import generator
 
@@ -40,7 +41,7 @@ def test_every_yaml_names_a_data_set_and_holds_exactly_its_settings():
 
 
 def test_validation_has_the_classes_in_proportion_and_training_the_rest():
-    splits = split(a_source(), val_fraction=0.2, fraction=1.0, split_seed=0)
+    splits = split(a_source(), 0, val_fraction=0.2, fraction=1.0, split_seed=0)
     assert len(splits.val) == round(0.2 * sum(SIZES)) == 18
     for taken, size in zip(splits.val.labels.bincount(minlength=4).tolist(), SIZES, strict=True):
         assert abs(taken - 18 / 88 * size) < 1
@@ -49,17 +50,17 @@ def test_validation_has_the_classes_in_proportion_and_training_the_rest():
 
 @pytest.mark.parametrize(("val_fraction", "fraction"), [(0.99, 1.0), (0.5, 0.001), (0.0, 0.001)])
 def test_every_class_keeps_an_image_for_training(val_fraction, fraction):
-    splits = split(a_source(), val_fraction=val_fraction, fraction=fraction, split_seed=3)
+    splits = split(a_source(), 0, val_fraction=val_fraction, fraction=fraction, split_seed=3)
     assert splits.train.labels.unique().tolist() == [0, 1, 2, 3]
 
 
 def test_one_image_is_enough():
-    splits = split(a_source((1,)), val_fraction=0.5, fraction=0.5, split_seed=0)
+    splits = split(a_source((1,)), 0, val_fraction=0.5, fraction=0.5, split_seed=0)
     assert (len(splits.train), len(splits.val)) == (1, 0)
 
 
 def test_the_split_depends_on_its_seed_alone():
-    first, again, other = (split(a_source(), val_fraction=0.2, fraction=0.7, split_seed=s) for s in (0, 0, 1))
+    first, again, other = (split(a_source(), 0, val_fraction=0.2, fraction=0.7, split_seed=s) for s in (0, 0, 1))
     assert ids(first.train) == ids(again.train)
     assert ids(first.val) == ids(again.val)
     assert first.content == again.content
@@ -67,8 +68,33 @@ def test_the_split_depends_on_its_seed_alone():
     assert all(first.content[part] != other.content[part] for part in ("train", "val"))
 
 
+def test_without_a_split_seed_the_split_follows_the_seed_of_the_run():
+    settings = {"val_fraction": 0.2, "fraction": 1.0}
+    splits = {seed: split(a_source(), seed, **settings, split_seed=None) for seed in (0, 3)}
+    for seed, found in splits.items():
+        assert found.content == split(a_source(), 7, **settings, split_seed=seed).content
+    assert splits[0].content["val"] != splits[3].content["val"]
+
+
+def test_what_is_split_is_known_as_a_whole_by_content_unless_some_of_it_is_left_out():
+    settings = {"val_fraction": 0.2, "split_seed": None}
+    wholes = {split(a_source(), seed, **settings, fraction=1.0).whole for seed in range(3)}
+    images = a_source().read("train")
+    assert wholes == {content_of(images, a_source().class_names).fingerprint}
+    other = a_source(read=lambda part: images.subset(torch.arange(len(images) - 1)))
+    assert split(other, 0, **settings, fraction=1.0).whole not in wholes
+    assert split(a_source(), 0, **settings, fraction=0.9).whole is None
+
+
+def test_the_whole_holds_validation_images_that_the_source_has_itself():
+    images = a_source().read("train")
+    parts = {"train": images.subset(torch.arange(60)), "val": images.subset(torch.arange(60, len(images)))}
+    own = split(a_source(has_val=True, read=parts.get), 0, val_fraction=0.5, fraction=1.0, split_seed=0)
+    assert own.whole == split(a_source(), 0, val_fraction=0.0, fraction=1.0, split_seed=0).whole
+
+
 def test_smaller_fractions_lie_within_larger_ones_and_leave_validation_alone():
-    parts = [split(a_source(), val_fraction=0.2, fraction=f, split_seed=0) for f in (0.1, 0.3, 0.31, 1.0)]
+    parts = [split(a_source(), 0, val_fraction=0.2, fraction=f, split_seed=0) for f in (0.1, 0.3, 0.31, 1.0)]
     for smaller, larger in pairwise(parts):
         assert set(ids(smaller.train)) <= set(ids(larger.train))
         assert ids(smaller.val) == ids(larger.val)
@@ -85,7 +111,7 @@ def test_every_prefix_of_the_stratified_order_has_the_classes_in_proportion():
 
 
 def test_mean_and_std_are_those_of_the_training_part_in_float64():
-    splits = split(a_source(), val_fraction=0.2, fraction=1.0, split_seed=0)
+    splits = split(a_source(), 0, val_fraction=0.2, fraction=1.0, split_seed=0)
     pixels = splits.train.images.numpy().astype(np.float64) / 255
     np.testing.assert_allclose(splits.mean, pixels.mean(axis=(0, 2, 3)), rtol=1e-6)
     np.testing.assert_allclose(splits.std, pixels.std(axis=(0, 2, 3)), rtol=1e-6)
@@ -107,15 +133,15 @@ def test_the_test_split_is_not_read_until_asked_for():
         read.append(part)
         return source.read(part)
 
-    splits = split(a_source(read=noting), val_fraction=0.1, fraction=1.0, split_seed=0)
+    splits = split(a_source(read=noting), 0, val_fraction=0.1, fraction=1.0, split_seed=0)
     assert read == ["train"]
     assert len(splits.read_test()) == sum(SIZES)
     assert read == ["train", "test"]
-    assert split(a_source(has_test=False), val_fraction=0.1, fraction=1.0, split_seed=0).read_test() is None
+    assert split(a_source(has_test=False), 0, val_fraction=0.1, fraction=1.0, split_seed=0).read_test() is None
 
 
 def test_a_source_with_validation_images_keeps_all_training_images():
-    splits = split(a_source(has_val=True), val_fraction=0.5, fraction=1.0, split_seed=0)
+    splits = split(a_source(has_val=True), 0, val_fraction=0.5, fraction=1.0, split_seed=0)
     assert len(splits.train) == len(splits.val) == sum(SIZES)
 
 

@@ -150,7 +150,7 @@ def test_a_contest_trains_copies_only_and_starts_each_from_the_same_weights(monk
     monkeypatch.setattr(contest_module, "HOPELESS", 1e9)
     config = compose([*AUTO, "device.threads=1"])
     source = find_data(config.data)
-    splits = read_splits(source, config.data)
+    splits = read_splits(source, config.data, config.seed)
     model = make_model(config, source.image_shape, source.num_classes)
     before = [parameter.clone() for parameter in model.parameters()]
     contest = Contest(config, splits, model)
@@ -166,7 +166,7 @@ def test_a_contest_trains_copies_only_and_starts_each_from_the_same_weights(monk
 def test_a_policy_that_fails_is_a_trial_with_a_problem():
     config = compose(AUTO)
     source = find_data(config.data)
-    splits = read_splits(source, config.data)
+    splits = read_splits(source, config.data, config.seed)
     model = make_model(config, source.image_shape, source.num_classes)
     device = make_device("cpu", "fp32", "contiguous", threads=1)
 
@@ -195,7 +195,7 @@ class Asked:
     def __init__(self, monkeypatch, seconds, epochs=10_000):
         config = compose([*AUTO, "device.compile=false", f"epochs={epochs}"])
         source = find_data(config.data)
-        splits = read_splits(source, config.data)
+        splits = read_splits(source, config.data, config.seed)
         model = make_model(config, source.image_shape, source.num_classes)
         monkeypatch.setattr(advisor, "TORCH_THREADS", 2)
         monkeypatch.setattr(advisor, "Contest", lambda *_: Scripted(lambda device: self.seconds(device)))

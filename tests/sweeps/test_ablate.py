@@ -261,6 +261,14 @@ def test_an_ablation_ends_in_a_table_that_its_folder_gives_again(cnnbench, tmp_p
     assert [line.split(" | ")[0] for line in lines] == ["| technique", "| ---", "| dropout", "| l1"]
 
 
+def test_every_variant_of_a_seed_has_the_split_of_that_seed(cnnbench, tmp_path):
+    exit_code, out, err = ablate(cnnbench, "data.split_seed=null", "--json")
+    assert exit_code == 0, err
+    assert [effect["difference"]["n_pairs"] for effect in json.loads(out)["effects"]] == [2, 2]
+    splits = {path.name: summary(path)["data_fingerprints"]["val"] for path in (tmp_path / "abl").glob("*-seed?")}
+    assert splits["baseline-seed0"] == splits["l1-seed0"] != splits["l1-seed1"] == splits["dropout-seed1"]
+
+
 def test_json_is_one_document_on_stdout_also_while_training(cnnbench, tmp_path):
     exit_code, out, err = ablate(cnnbench, "--json", "seeds=1")
     assert exit_code == 0, err

@@ -1,3 +1,4 @@
+import json
 import signal
 
 import pytest
@@ -164,6 +165,21 @@ def test_a_sweep_runs_every_combination(cnnbench, tmp_path):
     assert out.splitlines()[-2:] == ["`cnnbench compare 'my sweep'` says what made a difference", "sweep: my sweep"]
     assert "policy" not in out
     assert "policy  cpu" in (runs[0] / "train.log").read_text()
+
+
+def test_a_sweep_with_a_split_for_each_seed_is_compared_pair_by_pair(cnnbench, tmp_path):
+    sweep = ["seed=0,1", "optimizer=adam,sgd", "data.split_seed=null", "hydra.sweep.dir=sweep"]
+    assert cnnbench("train", "-m", *TINY, "epochs=1", *sweep)[0] == 0
+    document = json.loads(cnnbench("compare", "sweep", "--predictions", "--json")[1])
+    assert [group["seeds"] for group in document["groups"]] == [[0, 1], [0, 1]]
+    (comparison,) = document["comparisons"]
+    assert (comparison["is_paired"], comparison["n_pairs"]) == (True, 2)
+    assert document["predictions"]["left_out"] == []
+    contents = [summary(path)["data_fingerprints"] for path in (tmp_path / "sweep").iterdir() if path.is_dir()]
+    assert [len({content[part] for content in contents}) for part in ("val", "test", "whole")] == [2, 1, 1]
+    assert cnnbench("plan", "sweep")[0] == 0
+    assert cnnbench("report", "sweep", "-o", "page.html")[0] == 0
+    assert cnnbench("verify", *sorted((tmp_path / "sweep").glob("*simple*")))[0] == 0
 
 
 def test_a_failing_job_does_not_end_the_sweep_and_is_listed(cnnbench, tmp_path):

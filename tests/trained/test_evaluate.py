@@ -196,7 +196,7 @@ def test_a_run_does_not_go_on_with_other_images(folder_run, cnnbench, tmp_path):
 
 def test_the_contents_of_all_parts_are_in_the_summary(folder_run, tmp_path):
     found = summary(folder_run)
-    assert set(found["data_fingerprints"]) == {"train", "val", "test"}
+    assert set(found["data_fingerprints"]) == {"train", "val", "test", "whole"}
     assert all(len(fingerprint) == 64 for fingerprint in found["data_fingerprints"].values())
     assert found["image_shape"] == [1, 8, 8]
 
@@ -210,3 +210,14 @@ def test_what_changes_no_test_image_is_refused_before_a_read_is_spent(train, cnn
         f"error: {key}: changes nothing about the test images; leave it out, or give --split val\n",
     )
     assert summary(path)["test_reads"] == 1
+
+
+def test_a_run_whose_split_follows_its_seed_is_validated_on_that_split_again(train, cnnbench):
+    paths = {name: train(name, "epochs=1", f"seed={seed}", f"data.split_seed={split_seed}")
+             for name, seed, split_seed in (("own", 5, "null"), ("fixed", 0, 5), ("usual", 5, 0))}  # fmt: skip
+    contents = {name: summary(path)["data_fingerprints"] for name, path in paths.items()}
+    assert contents["own"] == contents["fixed"]
+    assert contents["own"]["val"] != contents["usual"]["val"]
+    assert contents["own"]["whole"] == contents["usual"]["whole"]
+    document = json.loads(cnnbench("evaluate", paths["own"], "--split", "val", "--json")[1])
+    assert document["accuracy"] == summary(paths["own"])["best_val_accuracy"]

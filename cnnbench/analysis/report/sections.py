@@ -12,7 +12,8 @@ import numpy as np
 from cnnbench.analysis import plots
 from cnnbench.analysis.curves import mean_curve
 from cnnbench.analysis.ensembles import HardImage, answers_together, confusion, hardest
-from cnnbench.analysis.groups import PARTS, Group, Run, images_of
+from cnnbench.analysis.groups import Group, Run
+from cnnbench.analysis.images import fingerprint_of
 from cnnbench.analysis.metrics import Metric
 from cnnbench.analysis.pareto import dominated
 from cnnbench.analysis.report.terms import DASH, Named, relative
@@ -162,7 +163,7 @@ def pictures_of(
     """The hardest images as base64 of PNGs, the names of the classes, and why there are none."""
     if thumbnails is None:
         return [], (), ""
-    if images_of(run)[PARTS.index("test")] is None:
+    if fingerprint_of(run.summary, "test") is None:
         return [], (), "the runs did not note which images they were tested on"
     try:
         pngs, class_names = thumbnails(run.path, [row.image for row in hard], saved.labels)
