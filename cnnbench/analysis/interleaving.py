@@ -20,7 +20,7 @@ NEARLY_ALL = 0.9
 BUSY = 1.25  # processes ready to run for each processor; the run's own threads make it 1 by its end
 LEAST_OVERLAP = 0.1  # of the shorter run
 STARTING = 3.0  # seconds that a run counts as its own before its id was made
-STAMP = "%Y%m%dT%H%M%S"
+STAMP = "20260131T235959"
 
 
 @dataclass(frozen=True)
@@ -41,14 +41,22 @@ class Made:
 
 def made(summary: Mapping[str, Any], environment: Mapping[str, Any]) -> Made | None:
     """What the files of a run say, environment.json being empty where it was not read; None without a start."""
-    try:
-        stamp = datetime.strptime(str(summary.get("run_id")).partition("-")[0], STAMP)
-    except ValueError:
+    start = _start(str(summary.get("run_id")))
+    if start is None:
         return None
-    start = stamp.replace(tzinfo=UTC).timestamp()
     host = environment.get("hostname")
     seconds = finite_number(summary.get("total_seconds")) or 0.0
     return Made(start, start + seconds, str(host) if host else None, _load(summary, environment))
+
+
+def _start(run_id: str) -> float | None:
+    stamp = run_id.partition("-")[0]
+    if len(stamp) != len(STAMP):
+        return None
+    try:
+        return datetime.fromisoformat(stamp).replace(tzinfo=UTC).timestamp()  # strptime takes five times as long
+    except ValueError:
+        return None
 
 
 def _load(summary: Mapping[str, Any], environment: Mapping[str, Any]) -> float | None:

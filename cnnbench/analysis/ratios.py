@@ -81,8 +81,8 @@ def _exponential(interval: Interval | None) -> Interval | None:
     """The interval of the ratio, of that of its logarithm; as far as there are numbers for it."""
     if interval is None:
         return None
-    low, high = np.exp(np.clip(interval, -700.0, 700.0))
-    return float(low), float(high)
+    low, high = (math.exp(min(max(end, -700.0), 700.0)) for end in interval)
+    return low, high
 
 
 def _write(value: float, decimals: int) -> str:
@@ -91,9 +91,13 @@ def _write(value: float, decimals: int) -> str:
     if value > MOST:
         return f">{MOST:.0f}"
     decimals = max(0, decimals - max(0, math.floor(math.log10(value))))  # 12.3, 123: three digits in all
-    side = 0 if abs(value - 1) <= SAME else math.copysign(1, value - 1)
+    side = _side_of_one(value) if abs(value - 1) > SAME else 0
     for places in range(decimals, MOST_DECIMALS + 1):
         shown = f"{value:.{places}f}"
-        if float(shown) > 0 and np.sign(float(shown) - 1) == side:
+        if float(shown) > 0 and _side_of_one(float(shown)) == side:
             return shown
     return f"{value:.{decimals}f}"
+
+
+def _side_of_one(value: float) -> int:
+    return (value > 1) - (value < 1)
