@@ -17,7 +17,7 @@ from cnnbench.analysis.wording import plural
 MOST_READ = 200  # runs of which reading environment.json too costs no time worth mentioning
 FEWEST_RUNS = 2  # of each group, for their order to say anything that the number of runs does not
 NEARLY_ALL = 0.9
-BUSY = 1.25  # processes ready to run for each processor; the run's own threads make it 1 by its end
+BUSY = 1.25  # processes ready to run a processor; the run's own threads make it 1 by its end, its decoders even more
 LEAST_OVERLAP = 0.1  # of the shorter run
 STARTING = 3.0  # seconds that a run counts as its own before its id was made
 STAMP = "20260131T235959"
@@ -84,10 +84,8 @@ def why_times_do_not_compare(groups: Mapping[str, Sequence[Made]], baseline: str
             )
         busy = [run for run in runs if run.load is not None and run.load > BUSY]
         if busy:
-            most = max(run.load or 0.0 for run in busy)
-            lines.append(
-                f"{label}: {_of(busy, runs)} made on a busy machine, with up to {most:.1f} processes for each processor"
-            )
+            most = f"{max(run.load or 0.0 for run in busy):.1f} processes a processor, with its own"
+            lines.append(f"{label}: {_of(busy, runs)} made on a busy machine, up to {most}")
     return lines
 
 
