@@ -35,7 +35,7 @@ from cnnbench.given import refuse_misfits, refuse_other_parts, with_given
 from cnnbench.inference import evaluate
 from cnnbench.lengthen import note_added_epochs, schedule_line
 from cnnbench.loop import fit
-from cnnbench.machine import LoadMeter, describe_environment
+from cnnbench.machine import LoadMeter, describe_environment, load_per_processor
 from cnnbench.models.describe import Description
 from cnnbench.progress import waiting
 from cnnbench.recorder import Recorder
@@ -133,6 +133,7 @@ def run_experiment(
             images = batches.sample(SHOWN_IMAGES).permute(0, 2, 3, 1).cpu().numpy()
             trackers.start(config.as_dict(), images, read_metrics(path))
         say(star_line(config.select, validates=len(splits.val) > 0))
+        run.update_summary(load_at_start=load_per_processor())  # of a run that goes on, that of its last part
         with recorder:
             fit(
                 training,
@@ -144,7 +145,7 @@ def run_experiment(
                 after_batch=recorder.after_batch,
                 after_epoch=recorder.after_epoch,
             )
-        run.update_summary(**describe_training(run, training))
+        run.update_summary(load_at_end=load_per_processor(), **describe_training(run, training))
         epoch, selected = recorder.load_selected(config.select)
         run.update_summary(selected_epoch=epoch, **describe_model(selected))
         run.update_summary(**compare_with_training_images(selected, splits, config, batches.normalize, device))

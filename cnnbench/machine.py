@@ -45,6 +45,12 @@ def describe_machine() -> dict[str, Any]:
     }
 
 
+def load_per_processor() -> float | None:
+    """The processes that were ready to run in the last minute, for each processor of this machine, with our own; None
+    where the system does not count them."""
+    return round(os.getloadavg()[0] / (os.cpu_count() or 1), 3) if hasattr(os, "getloadavg") else None
+
+
 def cpu_name() -> str:
     """The processor's name as the system gives it."""
     info = Path("/proc/cpuinfo")

@@ -67,6 +67,15 @@ def test_the_run_folder_is_as_designed(train):
     assert json.loads((path / "environment.json").read_text())["command"].startswith("cnnbench train device=cpu ")
 
 
+def test_the_load_of_the_machine_is_noted_before_and_after_the_training(train, monkeypatch):
+    trained = []
+    monkeypatch.setattr("cnnbench.experiment.load_per_processor", lambda: 2.5 if trained else 0.25)
+    after_epoch = Recorder.after_epoch
+    monkeypatch.setattr(Recorder, "after_epoch", lambda *arguments: trained.append(1) or after_epoch(*arguments))
+    document = summary(train("run"))
+    assert (document["load_at_start"], document["load_at_end"]) == (0.25, 2.5)
+
+
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_the_predictions_are_those_of_the_reported_accuracy(train, precision):
     path = train("run", f"device.precision={precision}")

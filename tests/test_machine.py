@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from cnnbench.machine import STAT, Load, LoadMeter, describe_environment
+from cnnbench.machine import STAT, Load, LoadMeter, describe_environment, load_per_processor
 
 needs_linux = pytest.mark.skipif(not STAT.exists(), reason="no /proc/stat")
 
@@ -56,6 +56,14 @@ def test_where_the_system_does_not_count_the_load_average_serves(monkeypatch, tm
     monkeypatch.setattr("cnnbench.machine.STAT", tmp_path / "none")
     monkeypatch.setattr(os, "getloadavg", lambda: (1.5, 0.0, 0.0))
     assert LoadMeter().load() == Load(1.5)
+
+
+def test_the_load_of_the_last_minute_is_shared_by_all_processors(monkeypatch):
+    monkeypatch.setattr(os, "getloadavg", lambda: (3.0, 9.0, 9.0))
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    assert load_per_processor() == 0.75
+    monkeypatch.delattr(os, "getloadavg")
+    assert load_per_processor() is None
 
 
 def test_a_run_that_is_killed_leaves_no_lock_in_the_repository_it_asks(monkeypatch):

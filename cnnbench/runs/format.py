@@ -53,7 +53,7 @@ SUMMARY_KEYS = (
     "nonzero_parameters", "macs", "model_bytes", "peak_memory_bytes", "weights_sha256", "device", "precision",
     "memory_format", "compile", "threads", "processor", "target", "time_to_target",
     "selected_epoch", "train_accuracy", "train_val_gap", "latency_ms", "files",
-    "version", "torch", "image_shape", "data_fingerprints", "lengthened",
+    "version", "torch", "image_shape", "data_fingerprints", "lengthened", "load_at_start", "load_at_end",
 )  # fmt: skip
 
 
