@@ -9,11 +9,11 @@ from typing import Any
 
 from cnnbench.analysis.config_labels import label_against
 from cnnbench.analysis.failures import FailureRate, failure_rate
+from cnnbench.analysis.fronts import FRONTS, standings
 from cnnbench.analysis.groups import Collection, Group, collect
 from cnnbench.analysis.looked import look_at, warnings_of
-from cnnbench.analysis.machines import mixed_policies, policies_of
+from cnnbench.analysis.machines import mixed_policies, policies_of, remarks_on_times
 from cnnbench.analysis.metrics import default_margin, has_target, metric_of
-from cnnbench.analysis.pareto import dominated
 from cnnbench.analysis.same_data import refuse_different_data
 from cnnbench.analysis.statistics.intervals import mean_interval, median_with_misses
 from cnnbench.analysis.verdicts import (
@@ -80,20 +80,21 @@ def note_comparison(folders: Sequence[Path], compared: Compared) -> None:
 
 
 COSTS = ("train_seconds", "images_per_second", "latency_ms", "parameters", "nonzero_parameters", "macs", "model_bytes")
-FRONTS = ("train_seconds", "latency_ms", "macs", "model_bytes")  # accuracy against each of these
 
 
 def comparison_document(compared: Compared) -> dict[str, Any]:
     """All that was found, as one JSON document."""
     collection, metric = compared.collection, compared.metric
+    groups = [describe_group(group, metric) for group in collection.groups]
     return {
         "metric": metric,
         "margin": compared.margin,
-        "groups": with_fronts([describe_group(group, metric) for group in collection.groups], metric),
+        "groups": with_fronts(groups, collection.groups, metric),
         "comparisons": [describe_comparison(comparison) for comparison in compared.comparisons],
         "chosen_afterwards": compared.chosen_afterwards,
         "warnings": list(compared.warnings),
         "mixed_policies": mixed_policies(collection.groups),
+        "times": remarks_on_times(collection.groups, compared.baseline),
         "without_result": [
             {"group_hash": group.id, "label": group.label, "failures": describe_failures(failure_rate(group))}
             for group in collection.without_result
@@ -124,25 +125,20 @@ def describe_group(group: Group, metric: str) -> dict[str, Any]:
     }
 
 
-def median_ratio(first: Group, second: Group, key: str) -> float | None:
-    """The median over shared seeds of the first's number over the second's; None where no seed has both."""
-    ours, theirs = first.by_seed(key), second.by_seed(key)
-    ratios = [ours[seed] / theirs[seed] for seed in ours if theirs.get(seed)]
-    return plain.median(ratios) if ratios else None
-
-
-def with_fronts(groups: Sequence[dict[str, Any]], metric: str) -> list[dict[str, Any]]:
-    """The groups, each with `on_front_of`: the costs at which no other group has a mean as good for less."""
-    sign = metric_of(metric).sign
-    fronts: dict[str, list[str]] = {group["group_hash"]: [] for group in groups}
-    for cost in FRONTS:
-        known = [group for group in groups if group[cost] is not None]
-        qualities = [-math.inf if group["mean"] is None else sign * group["mean"] for group in known]
-        marks = dominated([(quality, group[cost]) for quality, group in zip(qualities, known, strict=True)])
-        for group, is_dominated in zip(known, marks, strict=True):
-            if not is_dominated:
-                fronts[group["group_hash"]].append(cost)
-    return [group | {"on_front_of": fronts[group["group_hash"]]} for group in groups]
+def with_fronts(described: Sequence[dict[str, Any]], groups: Sequence[Group], metric: str) -> list[dict[str, Any]]:
+    """The groups, each with `on_front_of`: the costs at which no other has a mean as good for less; `front_share`: in
+    what share of resamples this is so; `dominated_at`: where another is better for less beyond chance."""
+    found = {cost: standings(groups, metric, cost) for cost in FRONTS}
+    return [
+        each
+        | {
+            "on_front_of": [cost for cost in FRONTS if name in found[cost] and found[cost][name].on_front],
+            "front_share": {cost: found[cost][name].share for cost in FRONTS if name in found[cost]},
+            "dominated_at": [cost for cost in FRONTS if name in found[cost] and found[cost][name].dominated],
+        }
+        for each in described
+        for name in (each["group_hash"],)
+    ]
 
 
 def describe_target(group: Group) -> dict[str, Any] | None:

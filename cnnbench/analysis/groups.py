@@ -1,5 +1,6 @@
 """Run folders, found and grouped by everything but the seed. They may come from elsewhere: nothing is trusted."""
 
+import json
 import math
 import os
 import statistics as plain
@@ -12,6 +13,7 @@ from typing import Any
 from cnnbench.analysis.config_labels import label_configs
 from cnnbench.analysis.images import images_of, shared_images, splits_by_seed
 from cnnbench.analysis.metrics import metric_of, number_of
+from cnnbench.disk import read_regular
 from cnnbench.errors import DataError, DivergedError
 from cnnbench.runs.format import ENVIRONMENT, METRICS, SUMMARY
 from cnnbench.runs.read import read_config, read_summary, with_added_epochs
@@ -274,3 +276,12 @@ def count_reasons(reasons: Iterable[str]) -> str:
 def started(run: Run) -> tuple[str, str]:
     """Sorts runs by the time they were started, which their id begins with."""
     return str(run.summary.get("run_id") or ""), str(run.path)
+
+
+def environment_of(run: Run) -> Mapping[str, Any]:
+    """What environment.json says; empty where it cannot be read."""
+    try:
+        document = json.loads(read_regular(run.path / ENVIRONMENT))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return document if isinstance(document, dict) else {}

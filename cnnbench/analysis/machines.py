@@ -3,7 +3,8 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from cnnbench.analysis.groups import Group, Run
+from cnnbench.analysis.groups import Group, Run, environment_of
+from cnnbench.analysis.interleaving import MOST_READ, made, why_times_do_not_compare
 
 ALWAYS, WHERE_DIFFERENT = ("device", "precision"), ("threads", "torch", "processor")
 
@@ -50,3 +51,17 @@ def spell_counts(policies: dict[str, int]) -> str:
     first, *others = (f"{count} {policy}" for policy, count in policies.items())
     number, policy = first.split(" ", 1)
     return ", ".join([f"{number} run{'' if number == '1' else 's'} {policy}", *others])
+
+
+def remarks_on_times(groups: Sequence[Group], baseline: Group | None) -> list[str]:
+    """Why the times of the groups do not compare: made one after the other, side by side, or on a busy machine."""
+    runs = sum(len(group.runs) for group in groups)
+    found = {
+        group.label: [
+            known
+            for run in group.runs
+            if (known := made(run.summary, environment_of(run) if runs <= MOST_READ else {})) is not None
+        ]
+        for group in groups
+    }
+    return why_times_do_not_compare(found, baseline.label if baseline else None)

@@ -53,6 +53,7 @@ class Point(NamedTuple):
     quality: float
     quality_interval: tuple[float, float] | None
     dominated: bool
+    on_front: bool = True
 
 
 def forest(rows: Sequence[ForestRow], *, margin: float, xlabel: str) -> str:
@@ -162,7 +163,7 @@ def pareto(points: Sequence[Point], *, xlabel: str, ylabel: str, limits: tuple[f
             axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if max(costs) < 200 * min(costs) else (1,)))
             axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
             axes.xaxis.set_minor_formatter(NullFormatter())
-        front = sorted((point.cost, point.quality) for point in points if not point.dominated)
+        front = sorted((point.cost, point.quality) for point in points if point.on_front)
         axes.plot(*zip(*front, strict=True), drawstyle="steps-post", color=GREY, linewidth=1, linestyle=(0, (4, 2)))
         for point in points:
             colour, face, alpha = (GREY, "none", 0.55) if point.dominated else (BLUE, BLUE, 1.0)

@@ -11,6 +11,8 @@ from cnnbench.analysis.wording import plural, write_p, write_verdict
 from cnnbench.commands.interval_bars import draw_intervals
 from cnnbench.console import has_room, note, say, show_table
 
+TIMES = ("train_seconds", "total_seconds", "images_per_second", "latency_ms", "time_to_target")
+SURE = 0.995  # of a share: written as 100 %, which says nothing
 WIDE = 120  # characters: below, effect sizes and drawn intervals are left out
 Document = Mapping[str, Any]
 
@@ -174,12 +176,17 @@ def show_costs(groups: Sequence[Mapping[str, Any]]) -> None:
             for number, group in enumerate(groups)
         ],
     )
-    say("* no other group is as good for less")
+    say("* no other mean is as good for less, in so many % of resamples; † another is better for less beyond chance")
 
 
 def cost(group: Mapping[str, Any], key: str, form: str) -> str:
-    """A cost, marked where the group is on its Pareto front."""
-    return "" if group[key] is None else format(group[key], form) + "*" * (key in group["on_front_of"])
+    """A cost, with the group's standing on its Pareto front: whether it is on it, and how surely."""
+    if group[key] is None:
+        return ""
+    share = group["front_share"].get(key)
+    sure = "" if share is None or share > SURE else f" {100 * share:.0f} %"
+    mark = "†" if key in group["dominated_at"] else f"*{sure}" if key in group["on_front_of"] else ""
+    return format(group[key], form) + mark
 
 
 def to_target(target: Mapping[str, Any] | None) -> str:
@@ -281,6 +288,7 @@ def remarks(document: Document) -> list[str]:
     ]
     lines += document["warnings"]
     lines += document["mixed_policies"]
+    lines += document["times"] if document["metric"] in TIMES else []
     if document["skipped"]:
         lines.append(f"left out: {count_reasons(row['reason'] for row in document['skipped'])}")
     return lines

@@ -6,12 +6,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from cnnbench.analysis.comparison import describe_comparison, median_ratio
+from cnnbench.analysis.comparison import describe_comparison
 from cnnbench.analysis.failures import FailureRate, write_rate
 from cnnbench.analysis.groups import Group, Run, config_of, first_seeds, make_group, read_run
 from cnnbench.analysis.machines import mixed_policies
 from cnnbench.analysis.metrics import metric_of
 from cnnbench.analysis.plots import ForestRow, forest
+from cnnbench.analysis.ratios import Ratio, ratio_of, write_ratio
 from cnnbench.analysis.same_data import refuse_different_data
 from cnnbench.analysis.sequential import Followed, Why, follow
 from cnnbench.analysis.statistics.paired import Difference, paired_difference
@@ -35,7 +36,7 @@ class Effect:
 
     Attributes:
         stands: where seeds are added, at how many it was last looked at, and why it got no more; else None.
-        time_ratio: training seconds with it over those without, median over the seeds.
+        time_ratio: training seconds with it over those without, geometric mean over the seeds.
         latency_ratio: the same of the milliseconds for one image.
         interaction: of two techniques, what they change beyond the sum of what each changes.
     """
@@ -43,8 +44,8 @@ class Effect:
     technique: str
     comparison: Comparison
     stands: tuple[int, Why] | None
-    time_ratio: float | None
-    latency_ratio: float | None
+    time_ratio: Ratio | None
+    latency_ratio: Ratio | None
     interaction: Difference | None
 
 
@@ -96,8 +97,8 @@ def measure_effects(plan: Plan, groups: Mapping[str, Group], metric: str, margin
             technique=name,
             comparison=comparison,
             stands=stand,
-            time_ratio=median_ratio(comparison.candidate, comparison.baseline, "train_seconds"),
-            latency_ratio=median_ratio(comparison.candidate, comparison.baseline, "latency_ms"),
+            time_ratio=ratio_between(comparison, "train_seconds"),
+            latency_ratio=ratio_between(comparison, "latency_ms"),
             interaction=paired_difference(interaction) if interaction else None,
         )
         for name, comparison, stand, interaction in zip(compared, comparisons, stands, interactions, strict=True)
@@ -161,10 +162,21 @@ def describe_effect(effect: Effect) -> dict[str, Any]:
         "difference": difference,
         **{key: described[key] for key in shared},
         "stopped": {"seeds": effect.stands[0], "why": effect.stands[1]} if effect.stands else None,
-        "time_ratio": effect.time_ratio,
-        "latency_ratio": effect.latency_ratio,
+        **described_ratio("time_ratio", effect.time_ratio),
+        **described_ratio("latency_ratio", effect.latency_ratio),
         "interaction": asdict(effect.interaction) if effect.interaction else None,
     }
+
+
+def ratio_between(comparison: Comparison, key: str) -> Ratio | None:
+    """How many times the baseline's the candidate's number is."""
+    ours, theirs = (group.by_seed(key) for group in (comparison.baseline, comparison.candidate))
+    return ratio_of(ours, theirs, paired=comparison.is_paired)
+
+
+def described_ratio(name: str, ratio: Ratio | None) -> dict[str, Any]:
+    """A ratio and its interval as JSON."""
+    return {name: ratio.ratio if ratio else None, f"{name}_ci95": ratio.interval if ratio else None}
 
 
 def table(effects: Sequence[Effect], metric: str) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
@@ -181,8 +193,8 @@ def table(effects: Sequence[Effect], metric: str) -> tuple[tuple[str, ...], list
             scale.write_interval(comparison.ci95) if comparison.ci95 else "",
             write_p(comparison.p_family),
             write_verdict(comparison.verdict, comparison.held, [*comparison.notes, *why_no_more(effect)]),
-            "" if effect.time_ratio is None else f"{effect.time_ratio:.2f}x",
-            "" if effect.latency_ratio is None else f"{effect.latency_ratio:.2f}x",
+            write_ratio(effect.time_ratio),
+            write_ratio(effect.latency_ratio),
         )
         if some_diverged:
             row = (*row, against(*comparison.failures))

@@ -94,7 +94,7 @@ def test_the_headline_and_the_first_table_say_what_came_out(runs):
     assert "Verdicts: 1 helps." in text
     assert text.index("Differences to the baseline") < text.index("✓ +3.00") < text.index("✓ helps +3.00")
     assert "+3.00 +3.00 to +3.00" in text
-    assert "× 1.50" in text
+    assert "1.50x [1.50, 1.50]" in text
     assert "0.031 at least 0.031" in text
 
 
@@ -151,7 +151,7 @@ def test_latency_is_shown_where_runs_have_it(runs):
         latency = 2.0 if path.name.startswith("base") else 1.0
         (path / "summary.json").write_text(json.dumps(read_summary(path) | {"latency_ms": latency}))
     text = Page(report(runs)).text
-    assert "× 0.50" in text
+    assert "0.50x [0.50, 0.50]" in text
     assert "latency, ms" in text
 
 

@@ -12,7 +12,7 @@ from cnnbench import __version__
 from cnnbench.analysis import plots
 from cnnbench.analysis.comparison import Compared
 from cnnbench.analysis.groups import Skipped
-from cnnbench.analysis.machines import mixed_policies
+from cnnbench.analysis.machines import mixed_policies, remarks_on_times
 from cnnbench.analysis.methods import how_judged
 from cnnbench.analysis.metrics import metric_of
 from cnnbench.analysis.report.escape import Ready, markdown, tex, with_minus
@@ -55,6 +55,7 @@ def page_document(
         "some_diverged": any(group.diverged for group in collection.groups),
         "judged": how_judged(compared),
         "warnings": compared.warnings,
+        "times": remarks_on_times(collection.groups, compared.baseline),
         "has_latency": any(group.numbers("latency_ms") for group in collection.groups),
         "marks": plots.VERDICT_MARKS,
         "forest": forest(named, comparisons, margin, scale),

@@ -1,6 +1,5 @@
 """Where the numbers of a report come from: settings, machines, versions, commands, days, and how to cite it."""
 
-import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
@@ -8,14 +7,12 @@ from typing import Any
 
 from cnnbench import __version__
 from cnnbench.analysis.config_labels import ABSENT, Settings, settings_of, write_value
-from cnnbench.analysis.groups import Run
+from cnnbench.analysis.groups import environment_of
 from cnnbench.analysis.metrics import Metric
 from cnnbench.analysis.report.escape import Ready, tex
 from cnnbench.analysis.report.terms import DASH, Named
 from cnnbench.analysis.svg import shorten
 from cnnbench.analysis.wording import ranges
-from cnnbench.disk import read_regular
-from cnnbench.runs.format import ENVIRONMENT
 
 MACHINE = (
     "hostname", "cpu", "cores", "platform", "python", "torch", "version", "git_commit", "git_dirty", "threads"
@@ -100,15 +97,6 @@ def citation(title: str, today: date, commits: Sequence[str]) -> Ready:
 def commit_note(commits: Sequence[str]) -> str:
     """The commits of the runs, for a citation."""
     return f", commit {', '.join(tex(shorten(commit, 40)) for commit in commits[:3])}" if commits else ""
-
-
-def environment_of(run: Run) -> Mapping[str, Any]:
-    """What environment.json says; empty where it cannot be read."""
-    try:
-        document = json.loads(read_regular(run.path / ENVIRONMENT))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return document if isinstance(document, dict) else {}
 
 
 def machine_of(document: Mapping[str, Any]) -> tuple[str, ...]:

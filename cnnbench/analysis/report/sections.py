@@ -12,10 +12,10 @@ import numpy as np
 from cnnbench.analysis import plots
 from cnnbench.analysis.curves import mean_curve
 from cnnbench.analysis.ensembles import HardImage, answers_together, confusion, hardest
+from cnnbench.analysis.fronts import Standing, standings
 from cnnbench.analysis.groups import Group, Run
 from cnnbench.analysis.images import fingerprint_of
 from cnnbench.analysis.metrics import Metric
-from cnnbench.analysis.pareto import dominated
 from cnnbench.analysis.report.terms import DASH, Named, relative
 from cnnbench.analysis.statistics.intervals import mean_interval, median_with_misses
 from cnnbench.analysis.svg import SERIES
@@ -85,28 +85,42 @@ def cost(
         return None
     medians = [plain.median(each.group.numbers(key)) for each in known]
     means = [each.group.mean(metric) for each in known]
-    beaten = dominated([(scale.sign * mean, median) for mean, median in zip(means, medians, strict=True)])
+    found = standings([each.group for each in known], metric, key)
     points = []
-    for each, median, mean, is_beaten in zip(known, medians, means, beaten, strict=True):
+    for each, median, mean in zip(known, medians, means, strict=True):
+        standing = found[each.group.id]
         interval = median_with_misses(each.group.numbers(key))[1]
         points.append(
             plots.Point(
-                name=str(each.number) if is_beaten and len(known) > FEW_NAMES else each.name,
+                name=each.name if standing.on_front or len(known) <= FEW_NAMES else str(each.number),
                 cost=median * unit,
                 cost_interval=(interval[0] * unit, interval[1] * unit) if interval else None,
                 quality=mean * scale.factor,
                 quality_interval=scale.interval(mean_interval(each.group.numbers(metric))),
-                dominated=is_beaten,
+                on_front=standing.on_front,
+                dominated=standing.dominated,
             )
         )
     rows = {
-        each.number: {"cost": f"{median * unit:,.4g}", "on_front": not is_beaten}
-        for each, median, is_beaten in zip(known, medians, beaten, strict=True)
+        each.number: {
+            "cost": f"{median * unit:,.4g}",
+            "on_front": found[each.group.id].on_front,
+            "standing": spell_standing(found[each.group.id]),
+        }
+        for each, median in zip(known, medians, strict=True)
     }
     figure = (
         plots.pareto(points, xlabel=label, ylabel=scale.axis, limits=scale.limits) if len(set(medians)) > 1 else None
     )
     return {"name": label, "svg": figure, "rows": rows}
+
+
+def spell_standing(standing: Standing) -> str:
+    """`front 64 %`, `dominated`, or how often it is on the front though its means are not."""
+    if standing.dominated:
+        return "dominated"
+    share = "" if standing.share is None else f"{100 * standing.share:.0f} %"
+    return f"front {share}".strip() if standing.on_front else share or DASH
 
 
 def gaps(named: Sequence[Named]) -> str | None:

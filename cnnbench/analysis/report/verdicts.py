@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from cnnbench.analysis import plots
-from cnnbench.analysis.comparison import median_ratio
 from cnnbench.analysis.failures import failure_rate, write_rate
 from cnnbench.analysis.groups import Group
 from cnnbench.analysis.metrics import Metric, metric_of
+from cnnbench.analysis.ratios import ratio_of, write_ratio
 from cnnbench.analysis.report.terms import DASH, Named
 from cnnbench.analysis.statistics.power import MOST_SEEDS
 from cnnbench.analysis.svg import shorten
@@ -121,8 +121,9 @@ def reached(group: Group, metric: str) -> list[tuple[str, str]]:
 
 def ratio(group: Group, baseline: Group, key: str) -> str | None:
     """How many times the baseline's number the group's is, in words; None where no seed of both has one."""
-    found = median_ratio(group, baseline, key)
-    return None if found is None else f"{found:.2f}"
+    ours, theirs = baseline.by_seed(key), group.by_seed(key)
+    found = ratio_of(ours, theirs, paired=bool(ours.keys() & theirs.keys())) if group is not baseline else None
+    return write_ratio(found) or None
 
 
 def forest(named: Sequence[Named], comparisons: Sequence[Comparison], margin: float, scale: Metric) -> str | None:
