@@ -15,7 +15,7 @@ from cnnbench.analysis.looked import look_at, warnings_of
 from cnnbench.analysis.machines import mixed_policies, policies_of, remarks_on_times
 from cnnbench.analysis.metrics import default_margin, has_target, metric_of
 from cnnbench.analysis.same_data import refuse_different_data
-from cnnbench.analysis.statistics.intervals import mean_interval, median_with_misses
+from cnnbench.analysis.statistics.intervals import largest_unseen_share, mean_interval, median_with_misses
 from cnnbench.analysis.verdicts import (
     Comparison,
     all_pairs,
@@ -171,7 +171,8 @@ def describe_failures(rate: FailureRate) -> dict[str, Any]:
 
 
 def describe_comparison(comparison: Comparison) -> dict[str, Any]:
-    """A comparison as JSON; differences are candidate minus baseline, in the metric's unit."""
+    """A comparison as JSON; differences are candidate minus baseline, in the metric's unit. `largest_unseen_share`: of
+    seeds, that can fail without one of these having done so."""
     difference = comparison.difference
     return {
         "baseline": comparison.baseline.id,
@@ -194,6 +195,7 @@ def describe_comparison(comparison: Comparison) -> dict[str, Any]:
         "is_paired": comparison.is_paired,
         "correlation": comparison.correlation,
         "unpaired_seeds": list(comparison.unpaired),
+        "largest_unseen_share": largest_unseen_share(min(rate.runs for rate in comparison.failures)),
         "failures": {
             name: describe_failures(rate)
             for name, rate in zip(("baseline", "candidate"), comparison.failures, strict=True)

@@ -34,7 +34,7 @@ NOT_RUN = {
 
 SLOW = (
     "cnnbench ablate data=fashion_mnist",
-    "cnnbench ablate seeds=10",
+    "cnnbench ablate seeds=auto",
     "cnnbench ablate --table",
     "cnnbench bench",
     "cnnbench doctor",
@@ -62,7 +62,7 @@ SLOW = (
 TIMED = "python tests/benchmarks/time_to_accuracy.py"
 FOLDER = "experiment=cifar10_fast data=image_folder data.root=cifar/train data.test_fraction=0"
 BEFORE = {
-    "cnnbench ablate --table outputs/articles --markdown": "cnnbench ablate seeds=10",
+    "cnnbench ablate --table outputs/articles --markdown": "cnnbench ablate seeds=auto data=fashion_mnist",
     "python docs/results_table.py outputs/listings": "cnnbench train -m 'experiment=glob",
     "python docs/results_table.py outputs/cifar": "cnnbench train -m model=deep,deep_residual",
     f"{TIMED} experiment=fashion_fast --curve": f"{TIMED} experiment=fashion_fast --epochs",
@@ -73,6 +73,9 @@ BEFORE = {
 SIZES = [
     (r"^(epochs|seeds)=\d+$", r"\1=1"),
     (r"^(seed)=\d+(,\d+)+$", r"\1=0"),
+    (r"^(seed|data\.split_seed)=range\(0,\d+\)$", r"\1=0"),
+    (r"^seeds=auto$", "seeds=1"),
+    (r"^(most_seeds|budget)=.*$", ""),
     (r"^(batch_size)=\d+(,\d+)*$", r"\1=8"),
     (r"^(data\.fraction)=.*$", r"\1=1.0"),
     (r"^(data\.val_fraction)=.*$", r"\1=0.1"),
@@ -86,7 +89,10 @@ ADDED = {
     "ablate": ["epochs=1", "seeds=1", "--yes"],  # nobody is there to answer
     "bench": ["--rounds=1", "data.train_images=64"],
     "docs/results_table.py": ["epochs=1"],
-    "tests/benchmarks/error_rates.py": ["--experiments=20"],
+    "tests/benchmarks/error_rates.py": ["--experiments=3"],
+    "tests/benchmarks/fronts.py": ["--experiments=20"],
+    "tests/benchmarks/population.py": ["--experiments=3"],
+    "tests/benchmarks/sequential.py": ["--experiments=20"],
     "tests/benchmarks/first_sign.py": ["--rounds=1"],
     "tests/benchmarks/many_runs.py": ["--runs=50", "--groups=5", "--broken=5"],
     "tests/benchmarks/policies.py": ["--rounds=1", "--steps=1", "--models=simple", "--conditions=busy"],
