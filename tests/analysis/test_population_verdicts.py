@@ -99,3 +99,11 @@ def test_all_pairs_have_their_predictions_compared(tmp_path, capsys, flags):
     folder = two_groups(tmp_path, 100, 2, seeds=2)
     _, document = compared(capsys, folder, "--all-pairs", *flags)
     assert len(document["predictions"]["comparisons"]) == 1
+
+
+def test_the_report_asks_both_questions(tmp_path):
+    folder = two_groups(tmp_path / "runs", 300, 3)
+    assert run(["report", str(folder), "-o", str(tmp_path / "page.html")]) == 0
+    page = (tmp_path / "page.html").read_text()
+    assert "On other test images" in page
+    assert "ask of these 300 test images and other seeds" in " ".join(page.split())

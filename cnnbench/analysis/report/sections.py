@@ -3,23 +3,24 @@
 import base64
 import math
 import statistics as plain
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from cnnbench.analysis import plots
+from cnnbench.analysis.compared_predictions import beyond_these_images
 from cnnbench.analysis.curves import mean_curve
 from cnnbench.analysis.ensembles import HardImage, answers_together, confusion, hardest
 from cnnbench.analysis.fronts import Standing, standings
 from cnnbench.analysis.groups import Group, Run
 from cnnbench.analysis.images import fingerprint_of
-from cnnbench.analysis.metrics import Metric
+from cnnbench.analysis.metrics import Metric, metric_of
 from cnnbench.analysis.report.terms import DASH, Named, relative
 from cnnbench.analysis.statistics.intervals import mean_interval, median_with_misses
 from cnnbench.analysis.svg import SERIES
-from cnnbench.analysis.wording import plural
+from cnnbench.analysis.wording import plural, write_p
 from cnnbench.errors import CnnbenchError, DataError
 from cnnbench.runs.predictions import Classes, Predictions, load_predictions
 from cnnbench.runs.read import read_metrics
@@ -136,15 +137,15 @@ def predictions(
     """Hardest images over all runs, the confusions of the ensembles of the groups `shown`, and what is left out."""
     found = [(each, run, load_predictions(run.path)) for each in named for run in each.group.runs]
     first = next(((run, saved) for _, run, saved in found if saved), None)
-    whole: dict[int, list[Predictions]] = {each.number: [] for each in named}
+    whole: dict[int, dict[int, Predictions]] = {each.number: {} for each in named}
     left_out = []
     for each, run, saved in found:
         if first and saved and saved.fits(first[1]):
-            whole[each.number].append(saved)
+            whole[each.number][run.seed] = saved
         else:
             why = "of other test images" if saved else "missing or damaged"
             left_out.append(f"{relative(run.path, folder)}: predictions.npz is {why}")
-    answers = [saved.predicted for runs in whole.values() for saved in runs]
+    answers = [saved.predicted for runs in whole.values() for saved in runs.values()]
     hard = hardest(answers, first[1].labels, HARDEST) if first else []
     pictures, class_names, missing = pictures_of(hard, *first, thumbnails) if first and hard else ([], (), "")
 
@@ -166,8 +167,29 @@ def predictions(
             for place, row in enumerate(hard)
         ],
         "no_pictures": missing,
-        "matrices": [describe_ensemble(each, whole[each.number]) for each in matrices],
+        "matrices": [describe_ensemble(each, list(whole[each.number].values())) for each in matrices],
         "left_out": left_out,
+        "beyond": [row for each in named[1:] if (row := beyond_row(each, whole[0], whole[each.number]))],
+    }
+
+
+def beyond_row(
+    named: Named, baseline: Mapping[int, Predictions], candidate: Mapping[int, Predictions]
+) -> dict[str, Any] | None:
+    """What a group's difference from the baseline is for other seeds and other images; None of too few runs."""
+    shared = [seed for seed in baseline if seed in candidate]
+    found = beyond_these_images([baseline[seed] for seed in shared], [candidate[seed] for seed in shared])
+    if found is None:
+        return None
+    scale = metric_of("test_accuracy")
+    errors = found["standard_error"], found["se_of_more_seeds"][1], found["se_of_more_images"][1]
+    return {
+        "number": named.number,
+        "label": named.name,
+        "difference": scale.write_difference(found["mean_difference"]),
+        "interval": " to ".join(map(scale.write_difference, found["ci95"])),
+        "p": write_p(found["p_value"]),
+        "errors": [scale.write(1.96 * error) for error in errors],
     }
 
 
