@@ -59,6 +59,50 @@ def test_a_cheaper_group_is_on_the_front_even_where_it_is_worse(sweep, capsys):
     assert ["train_seconds" in group["on_front_of"] for group in groups] == [True, True, False]
 
 
+def test_a_place_on_a_front_says_how_sure_it_is(sweep, capsys):
+    baseline, better = compared(capsys, sweep)["groups"]
+    assert (baseline["front_share"]["train_seconds"], better["front_share"]["train_seconds"]) == (1.0, 1.0)
+    assert baseline["dominated_at"] == better["dominated_at"] == []
+    for seed in range(8):
+        make_run(sweep / f"c{seed}", 0.85 + seed / 10_000, seed=seed, config=lr(7.0), train_seconds=90 + seed)
+    *others, worse = compared(capsys, sweep)["groups"]
+    assert worse["dominated_at"] == ["train_seconds"]
+    assert worse["front_share"]["train_seconds"] == 0.0
+    assert [group["dominated_at"] for group in others] == [[], []]
+    assert run(["compare", str(sweep)]) == 0
+    assert "93.5†" in capsys.readouterr().out
+
+
+def test_times_that_do_not_compare_are_told_where_times_are_compared(sweep, capsys):
+    for path in sweep.iterdir():
+        day = 1 if path.name.startswith("a") else 2
+        summary = read_summary(path) | {"run_id": f"2026010{day}T00{path.name[1]}000-00000000"}
+        (path / "summary.json").write_text(json.dumps(summary))
+    expected = "all runs of optimizer.lr=0.5 were made after those of the baseline: their times do not compare"
+    assert compared(capsys, sweep)["times"] == [expected]
+    assert run(["compare", str(sweep)]) == 0
+    assert expected not in " ".join(capsys.readouterr().err.split())
+    assert run(["compare", str(sweep), "--metric", "train_seconds"]) == 0
+    assert expected in " ".join(capsys.readouterr().err.split())
+
+
+def test_all_pairs_are_compared_without_a_baseline(sweep, capsys):
+    for seed in range(8):
+        make_run(sweep / f"c{seed}", 0.94 + seed / 10_000, seed=seed, config=lr(7.0))
+    document = compared(capsys, sweep, "--all-pairs")
+    assert len(document["comparisons"]) == 3
+    assert {comparison["family"] for comparison in document["comparisons"]} == {3}
+    assert run(["compare", str(sweep), "--all-pairs"]) == 0
+    assert "2 against 1" in capsys.readouterr().out
+    assert run(["compare", str(sweep), "--all-pairs", "--baseline", "optimizer.lr=7.0"]) == 2
+    assert "leave out --baseline" in capsys.readouterr().err
+
+
+def test_a_margin_that_is_not_given_is_one_of_the_metric(sweep, capsys):
+    assert compared(capsys, sweep)["margin"] == 0.002
+    assert compared(capsys, sweep, "--metric", "train_seconds")["margin"] == pytest.approx(0.02 * 13.5)
+
+
 def test_the_other_group_can_be_the_baseline(sweep, capsys):
     document = compared(capsys, sweep, "--baseline", "optimizer.lr=0.5")
     assert document["comparisons"][0]["mean_difference"] == pytest.approx(-0.02)
