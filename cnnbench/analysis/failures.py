@@ -16,8 +16,9 @@ class FailureRate:
     ci95: Interval
 
     @property
-    def share(self) -> float:
-        return self.diverged / self.runs
+    def share(self) -> float | None:
+        """None of no runs."""
+        return self.diverged / self.runs if self.runs else None
 
 
 def failure_rate(group: Group) -> FailureRate:

@@ -13,7 +13,7 @@ from cnnbench.runs.folder import RunFolder
 from cnnbench.runs.identity import group_hash
 from cnnbench.sweeps.ablation import Ablation, choose_techniques, combine, make_variants, read_ablation, refuse_equal
 from cnnbench.sweeps.ablation_folder import Plan, PlannedVariant, all_jobs, is_done, merged, set_aside
-from cnnbench.sweeps.effects import contrasts, measure_effects, read_groups
+from cnnbench.sweeps.effects import contrasts, describe_effect, measure_effects, read_groups
 from cnnbench.sweeps.jobs import run_jobs
 
 ABC = Ablation(["model=simple"], {"a": ["regularization=[l1]"], "b": ["regularization=[mixup]"], "c": ["epochs=2"]})
@@ -225,6 +225,13 @@ def test_a_pair_is_held_against_the_sum_of_its_techniques(tmp_path):
     assert effects["a+b"].comparison.difference.mean == pytest.approx((0.25 + 0.24) / 2)
     assert effects["a+b"].interaction.mean == pytest.approx(((0.75 - 0.6 - 0.7 + 0.5) + (0.84 - 0.7 - 0.8 + 0.6)) / 2)
     assert effects["a"].interaction is None
+
+
+def test_a_technique_without_a_run_is_described_too(tmp_path):
+    effects = effects_of(tmp_path, "add_one", {"baseline": [0.5, 0.6], "a": []})
+    described = describe_effect(effects["a"])
+    assert (described["verdict"], described["difference"], described["time_ratio"]) == ("undecided", None, None)
+    assert described["failures"]["candidate"]["share"] is None
 
 
 def test_only_seeds_that_both_have_count(tmp_path):

@@ -109,4 +109,4 @@ def share_interval(count: int, n: int) -> Interval:
 
 def largest_unseen_share(n: int) -> float:
     """The largest share of seeds that can fail without one among n, but in 5 % of cases."""
-    return float(1 - ALPHA ** (1 / n))
+    return float(1 - ALPHA ** (1 / n)) if n else 1.0

@@ -137,6 +137,7 @@ def test_the_interval_of_a_share_is_the_exact_one_of_scipy(count, n):
 def test_a_failure_of_the_largest_unseen_share_stays_unseen_in_one_of_twenty_cases():
     for n in (6, 8, 20):
         assert (1 - largest_unseen_share(n)) ** n == pytest.approx(0.05)
+    assert largest_unseen_share(0) == 1.0
 
 
 @untimed
