@@ -24,8 +24,8 @@ from cnnbench.sweeps.ablation_folder import Plan
 
 COLUMNS = ("technique", "seeds", "difference", "95 % interval", "p (family)", "verdict", "training time", "latency")
 WHY_NO_MORE: dict[str | None, str] = {
-    "futile": "no more seeds: too small or too noisy to be decided",
-    "budget": "no more seeds: the budget is spent",
+    "futile": "stopped: too small or too noisy",
+    "budget": "stopped: the budget is spent",
 }
 DIVERGED, INTERACTION = "diverged", "beyond the sum"
 
