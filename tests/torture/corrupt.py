@@ -106,7 +106,7 @@ def judge(verb: str, ending: Ending, path: Path, straight: Path, *, unchanged: b
 
 def facts(path: Path) -> dict[str, object]:
     """What a summary says that no clock decides."""
-    measured = ("run_id", "files", "_seconds", "per_second", "latency", "memory", "time_to")
+    measured = ("run_id", "files", "_seconds", "per_second", "latency", "memory", "time_to", "load_at")
     return {key: value for key, value in tiny.summary(path).items() if not any(word in key for word in measured)}
 
 
