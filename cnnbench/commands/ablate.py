@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cnnbench.analysis.looked import look_at, warnings_of
 from cnnbench.analysis.machines import mixed_policies
-from cnnbench.analysis.metrics import default_margin, margin_in, metric_of
+from cnnbench.analysis.metrics import margin_in, metric_of
 from cnnbench.analysis.statistics.levels import FEWEST_PAIRS
 from cnnbench.analysis.statistics.looks import level_of
 from cnnbench.analysis.svg import standalone
@@ -20,7 +20,7 @@ from cnnbench.errors import DataError, SweepError
 from cnnbench.runs.looks import looks_at, note_look, read_looks
 from cnnbench.sweeps.ablation_folder import Job, Looks, Plan, all_jobs, read_plan, unfinished, why_not_done
 from cnnbench.sweeps.ablation_runs import Planned, Settings, plan_runs, train
-from cnnbench.sweeps.effects import draw, effects_document, markdown, measure_effects, read_groups, reference, table
+from cnnbench.sweeps.effects import draw, effects_document, margin_for, markdown, measure_effects, read_groups, table
 
 FIGURE = "forest.svg"
 DESCRIPTION = """
@@ -130,9 +130,8 @@ def show(folder: Path, settings: Settings, *, as_json: bool, as_markdown: bool) 
         note(f"not looked at yet: the first look is at {plan.looks.seeds[0]} seeds")
         return
     groups = read_groups(folder, plan, settings.metric)
-    margin = margin_in(f"margin={settings.margin}", settings.margin, settings.metric)
-    if margin is None:
-        margin = default_margin(settings.metric, reference(plan, groups).mean(settings.metric))
+    given = margin_in(f"margin={settings.margin}", settings.margin, settings.metric)
+    margin = margin_for(plan, groups, settings.metric, given)
     effects = measure_effects(plan, groups, settings.metric, margin)
     write_atomically(folder / FIGURE, standalone(draw(effects, settings.metric, margin)).encode())
     columns, rows = table(effects, settings.metric)

@@ -6,13 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
-from cnnbench.analysis.metrics import default_margin, finite_number
+from cnnbench.analysis.metrics import finite_number
 from cnnbench.analysis.statistics.looks import level_of
 from cnnbench.analysis.statistics.power import MOST_SEEDS, seeds_needed
 from cnnbench.errors import ConfigError
 from cnnbench.runs.read import read_summary
-from cnnbench.sweeps.ablation_folder import Looks, Plan, all_jobs, is_done
-from cnnbench.sweeps.effects import contrasts, follow_looks, read_groups, reference
+from cnnbench.sweeps.ablation_folder import Plan, all_jobs, is_done
+from cnnbench.sweeps.effects import contrasts, follow_looks, margin_for, read_groups
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
@@ -29,13 +29,6 @@ def seconds_in(budget: str) -> float:
     return float(found[1]) * UNITS[found[2]]
 
 
-def margin_of(plan: Plan, looks: Looks, folder: Path) -> float:
-    """The margin of the looks; where none was given the default, by the baseline's runs."""
-    if looks.margin is not None:
-        return looks.margin
-    return default_margin(looks.metric, reference(plan, read_groups(folder, plan, looks.metric)).mean(looks.metric))
-
-
 def take_look(folder: Path, plan: Plan) -> Plan:
     """The plan after another look at the runs in its folder, with what this one showed."""
     looks = plan.looks
@@ -45,7 +38,7 @@ def take_look(folder: Path, plan: Plan) -> Plan:
     taken = [*looks.taken, {"seeds": seeds, "level": level, "stands": {}}]
     looked = replace(plan, looks=replace(looks, taken=taken))
     groups = read_groups(folder, looked, looks.metric)
-    followed = follow_looks(looked, groups, margin_of(plan, looks, folder))
+    followed = follow_looks(looked, groups, margin_for(plan, groups, looks.metric, looks.margin))
     stands = {
         name: each.judged.verdict if each.why == "decided" else each.why
         for name, each in zip(contrasts(plan), followed, strict=True)
@@ -79,8 +72,9 @@ def in_order_of_need(folder: Path, plan: Plan) -> list[tuple[str, str]]:
     assert looks
     if not looks.taken:
         return list(compared.values())
-    margin = margin_of(plan, looks, folder)
-    followed = follow_looks(plan, read_groups(folder, plan, looks.metric), margin)
+    groups = read_groups(folder, plan, looks.metric)
+    margin = margin_for(plan, groups, looks.metric, looks.margin)
+    followed = follow_looks(plan, groups, margin)
     needs = {}
     for pair, each in zip(compared.values(), followed, strict=True):
         if each.why == "open":

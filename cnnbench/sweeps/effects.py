@@ -10,7 +10,7 @@ from cnnbench.analysis.comparison import describe_comparison
 from cnnbench.analysis.failures import FailureRate, write_rate
 from cnnbench.analysis.groups import Group, Run, config_of, first_seeds, make_group, read_run
 from cnnbench.analysis.machines import mixed_policies
-from cnnbench.analysis.metrics import metric_of
+from cnnbench.analysis.metrics import default_margin, metric_of
 from cnnbench.analysis.plots import ForestRow, forest
 from cnnbench.analysis.ratios import Ratio, ratio_of, write_ratio
 from cnnbench.analysis.same_data import refuse_different_data
@@ -78,6 +78,11 @@ def contrasts(plan: Plan) -> dict[str, tuple[str, str]]:
 def reference(plan: Plan, groups: Mapping[str, Group]) -> Group:
     """The group with which the others are compared."""
     return groups[ALL if plan.mode == "leave_one" else BASELINE]
+
+
+def margin_for(plan: Plan, groups: Mapping[str, Group], metric: str, given: float | None) -> float:
+    """The margin `given`; where none is that of the metric, by the runs of the group the others are compared with."""
+    return default_margin(metric, reference(plan, groups).mean(metric)) if given is None else given
 
 
 def measure_effects(plan: Plan, groups: Mapping[str, Group], metric: str, margin: float) -> list[Effect]:

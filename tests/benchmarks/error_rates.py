@@ -12,14 +12,11 @@ which is the baseline, or all pairs of which are compared; `unpaired`: of groups
 often the power is below a half when it was planned for 80 % from a pilot, by its upper bound and by the estimate.
 """
 
-import argparse
-import json
 import math
-import time
-from pathlib import Path
 
 import numpy as np
 from simulated import DIFFERENCES, EXCHANGEABLE, SKEWED, SPREAD, families
+from tables import run_tables, share
 
 from cnnbench.analysis.judging import Judgement, judge
 from cnnbench.analysis.pairing import Pairing
@@ -40,13 +37,6 @@ def judged(differences, margin: float = MARGIN) -> list[Judgement]:
     zeros = dict.fromkeys(seeds, 0.0)
     pairings = [Pairing(zeros, dict(enumerate(map(float, row))), True, ()) for row in differences]
     return judge(pairings, margin, higher_is_better=True)
-
-
-def share(hits) -> dict:
-    """The share with its 95 % Wilson interval."""
-    n, p, z = len(hits), sum(hits) / len(hits), 1.96
-    middle, half = p + z * z / (2 * n), z * math.sqrt(p * (1 - p) / n + (z / (2 * n)) ** 2)
-    return {"share": p, "low": (middle - half) / (1 + z * z / n), "high": (middle + half) / (1 + z * z / n), "of": n}
 
 
 def coverage(rng, experiments: int):
@@ -220,34 +210,5 @@ TABLES = {
 }  # fmt: skip
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--experiments", type=int, default=2000, help="for each line of a table")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", default=",".join(TABLES), help="the tables, separated by commas")
-    parser.add_argument("--json", type=Path, help="write every figure here")
-    options = parser.parse_args()
-    report: dict = {"experiments": options.experiments, "seed": options.seed}
-    for name in options.only.split(","):
-        started = time.perf_counter()
-        print(f"\n{name}")
-        report[name] = []
-        for row in TABLES[name](np.random.default_rng(options.seed), options.experiments):
-            report[name].append(row)
-            print("  " + spelled(row), flush=True)
-        print(f"  ({time.perf_counter() - started:.0f} s)")
-    if options.json:
-        options.json.write_text(json.dumps(report, indent=2) + "\n")
-
-
-def spelled(row: dict) -> str:
-    """One line: what was simulated, then the share with its interval, then what stands beside it."""
-    shown = {key: value for key, value in row.items() if key not in ("share", "low", "high", "of")}
-    rest = "  ".join(
-        f"{key} {value:.3g}" if isinstance(value, float) else f"{key} {value}" for key, value in shown.items()
-    )
-    return f"{row['share']:6.1%} ({row['low']:.1%} to {row['high']:.1%} of {row['of']:,})  {rest}"
-
-
 if __name__ == "__main__":
-    main()
+    run_tables(__doc__, TABLES, "for each line of a table")

@@ -10,14 +10,9 @@ from 0.3 to 6 times as large, or one group that collapses in one run of ten, whi
 first has a share of the front below 5 %.
 """
 
-import argparse
-import json
-import time
-from pathlib import Path
-
 import numpy as np
-from error_rates import share, spelled
 from simulated import SPREAD
+from tables import run_tables, share
 
 from cnnbench.analysis.dominance import dominated_beyond_chance
 from cnnbench.analysis.pareto import dominated, front_shares
@@ -133,25 +128,5 @@ TABLES = {
 }  # fmt: skip
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--experiments", type=int, default=2000, help="for each line of a table; of power a quarter")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", default=",".join(TABLES), help="the tables, separated by commas")
-    parser.add_argument("--json", type=Path, help="write every figure here")
-    options = parser.parse_args()
-    report: dict = {"experiments": options.experiments, "seed": options.seed}
-    for name in options.only.split(","):
-        started = time.perf_counter()
-        print(f"\n{name}")
-        report[name] = []
-        for row in TABLES[name](np.random.default_rng(options.seed), options.experiments):
-            report[name].append(row)
-            print("  " + spelled(row), flush=True)
-        print(f"  ({time.perf_counter() - started:.0f} s)")
-    if options.json:
-        options.json.write_text(json.dumps(report, indent=2) + "\n")
-
-
 if __name__ == "__main__":
-    main()
+    run_tables(__doc__, TABLES, "for each line of a table; of power a quarter")

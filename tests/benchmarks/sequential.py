@@ -10,15 +10,12 @@ seed (Shafer 2021; Ramdas et al. 2023). `families`: of sixteen techniques, eight
 points, how many are found, how often one of the others is, and the runs it takes, baseline and all.
 """
 
-import argparse
-import json
 import math
-import time
-from pathlib import Path
 
 import numpy as np
-from error_rates import MARGIN, REAL, SURE, TECHNIQUES, share, spelled
+from error_rates import MARGIN, REAL, SURE, TECHNIQUES
 from simulated import SPREAD, families
+from tables import run_tables, share
 
 from cnnbench.analysis.judging import judge
 from cnnbench.analysis.pairing import Pairing
@@ -118,25 +115,5 @@ def of_families(rng, experiments: int):
 TABLES = {"null": null, "one": one, "families": of_families}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--experiments", type=int, default=2000, help="for each line; a quarter of it for families")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", default=",".join(TABLES), help="the tables, separated by commas")
-    parser.add_argument("--json", type=Path, help="write every figure here")
-    options = parser.parse_args()
-    report: dict = {"experiments": options.experiments, "seed": options.seed, "looks": LOOKS}
-    for name in options.only.split(","):
-        started = time.perf_counter()
-        print(f"\n{name}")
-        report[name] = []
-        for row in TABLES[name](np.random.default_rng(options.seed), options.experiments):
-            report[name].append(row)
-            print("  " + spelled(row), flush=True)
-        print(f"  ({time.perf_counter() - started:.0f} s)")
-    if options.json:
-        options.json.write_text(json.dumps(report, indent=2) + "\n")
-
-
 if __name__ == "__main__":
-    main()
+    run_tables(__doc__, TABLES, "for each line; a quarter of it for families", looks=LOOKS)
