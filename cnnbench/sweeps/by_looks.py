@@ -38,7 +38,7 @@ def take_look(folder: Path, plan: Plan) -> Plan:
     taken = [*looks.taken, {"seeds": seeds, "level": level, "stands": {}}]
     looked = replace(plan, looks=replace(looks, taken=taken))
     groups = read_groups(folder, looked, looks.metric)
-    followed = follow_looks(looked, groups, margin_for(plan, groups, looks.metric, looks.margin))
+    followed = follow_looks(looked, groups, margin_for(plan, groups, looks.metric, None))
     stands = {
         name: each.judged.verdict if each.why == "decided" else each.why
         for name, each in zip(contrasts(plan), followed, strict=True)
@@ -73,7 +73,7 @@ def in_order_of_need(folder: Path, plan: Plan) -> list[tuple[str, str]]:
     if not looks.taken:
         return list(compared.values())
     groups = read_groups(folder, plan, looks.metric)
-    margin = margin_for(plan, groups, looks.metric, looks.margin)
+    margin = margin_for(plan, groups, looks.metric, None)
     followed = follow_looks(plan, groups, margin)
     needs = {}
     for pair, each in zip(compared.values(), followed, strict=True):

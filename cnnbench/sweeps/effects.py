@@ -81,7 +81,10 @@ def reference(plan: Plan, groups: Mapping[str, Group]) -> Group:
 
 
 def margin_for(plan: Plan, groups: Mapping[str, Group], metric: str, given: float | None) -> float:
-    """The margin `given`; where none is that of the metric, by the runs of the group the others are compared with."""
+    """The margin `given`; where none is that of the plan's looks, if they go by this metric and have one, else that of
+    the metric, by the runs of the group the others are compared with."""
+    if given is None and plan.looks and plan.looks.metric == metric:
+        given = plan.looks.margin
     return default_margin(metric, reference(plan, groups).mean(metric)) if given is None else given
 
 

@@ -1,6 +1,7 @@
 """Seeds added where a verdict is open: what each look grants, what the budget pays for, that a stop loses nothing."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from tiny import TINY
 from cnnbench.errors import ConfigError
 from cnnbench.sweeps.ablation_folder import Looks, Plan, PlannedVariant, all_jobs, read_plan, unfinished, write_plan
 from cnnbench.sweeps.by_looks import grant_seeds, seconds_in, take_look
-from cnnbench.sweeps.effects import measure_effects, read_groups
+from cnnbench.sweeps.effects import margin_for, measure_effects, read_groups
 
 GAINS = {"baseline": 0.0, "clear": 0.03, "small": 0.003, "nothing": 0.0, "noisy": 0.0, "idle": 0.0, "calm": 0.0}
 SPREADS = {"baseline": 0.002, "clear": 0.002, "small": 0.002, "noisy": 0.2, "nothing": 1e-4, "idle": 1e-4, "calm": 1e-4}
@@ -72,6 +73,15 @@ def test_the_table_says_what_the_looks_said(tmp_path):
     assert effects["noisy"].stands == (8, "futile")
     last = plan.looks.taken[-1]["stands"]["small"]
     assert effects["small"].comparison.verdict == ("undecided" if last == "at the end" else last)
+
+
+def test_the_table_goes_by_the_margin_of_the_looks_unless_another_is_given(tmp_path):
+    plan, _ = after_every_look(tmp_path, plan_with())
+    groups = read_groups(tmp_path, plan, "test_accuracy")
+    plan = replace(plan, looks=replace(plan.looks, margin=0.05))
+    assert margin_for(plan, groups, "test_accuracy", None) == 0.05
+    assert margin_for(plan, groups, "test_accuracy", 0.01) == 0.01
+    assert margin_for(replace(plan, looks=None), groups, "test_accuracy", None) == 0.002
 
 
 def test_the_budget_pays_for_what_needs_the_fewest_seeds_first(tmp_path):
