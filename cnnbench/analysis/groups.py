@@ -7,6 +7,7 @@ import statistics as plain
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,15 @@ class Run:
     def diverged(self) -> bool:
         """Whether its training ended in numbers that are not finite: an outcome, as an accuracy is one."""
         return self.summary.get("status") == "failed" and self.summary.get("exit_code") == DivergedError.exit_code
+
+    @cached_property
+    def environment(self) -> Mapping[str, Any]:
+        """What environment.json says, read when it is first asked for; empty where it cannot be read."""
+        try:
+            document = json.loads(read_regular(self.path / ENVIRONMENT))
+        except (OSError, ValueError, RecursionError):
+            return {}
+        return document if isinstance(document, dict) else {}
 
     def number(self, key: str) -> float | None:
         """A number of the summary; None where it is not known, infinity where a run has missed its target."""
@@ -276,12 +286,3 @@ def count_reasons(reasons: Iterable[str]) -> str:
 def started(run: Run) -> tuple[str, str]:
     """Sorts runs by the time they were started, which their id begins with."""
     return str(run.summary.get("run_id") or ""), str(run.path)
-
-
-def environment_of(run: Run) -> Mapping[str, Any]:
-    """What environment.json says; empty where it cannot be read."""
-    try:
-        document = json.loads(read_regular(run.path / ENVIRONMENT))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return document if isinstance(document, dict) else {}

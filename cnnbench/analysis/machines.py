@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from cnnbench.analysis.groups import Group, Run, environment_of
+from cnnbench.analysis.groups import Group, Run
 from cnnbench.analysis.interleaving import MOST_READ, made, why_times_do_not_compare
 
 ALWAYS, WHERE_DIFFERENT = ("device", "precision"), ("threads", "torch", "processor")
@@ -60,7 +60,7 @@ def remarks_on_times(groups: Sequence[Group], baseline: Group | None) -> list[st
         group.label: [
             known
             for run in group.runs
-            if (known := made(run.summary, environment_of(run) if runs <= MOST_READ else {})) is not None
+            if (known := made(run.summary, run.environment if runs <= MOST_READ else {})) is not None
         ]
         for group in groups
     }

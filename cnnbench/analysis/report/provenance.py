@@ -7,7 +7,6 @@ from typing import Any
 
 from cnnbench import __version__
 from cnnbench.analysis.config_labels import ABSENT, Settings, settings_of, write_value
-from cnnbench.analysis.groups import environment_of
 from cnnbench.analysis.metrics import Metric
 from cnnbench.analysis.report.escape import Ready, tex
 from cnnbench.analysis.report.terms import DASH, Named
@@ -61,7 +60,7 @@ def provenance(named: Sequence[Named], scale: Metric, today: date) -> dict[str, 
 
     `machines` has a row for each key of MACHINE with its value on every distinct machine; `counts` the runs of each.
     """
-    documents = [environment_of(run) for each in named for run in each.group.runs]
+    documents = [run.environment for each in named for run in each.group.runs]
     machines = Counter(machine_of(document) for document in documents).most_common()
     commands = Counter(text_of(document, "command") for document in documents if document.get("command"))
     days = sorted({str(document["started"])[:10] for document in documents if document.get("started")})
