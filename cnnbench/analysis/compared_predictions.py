@@ -2,14 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from cnnbench.analysis.ensembles import answers_together, churn, hardest, right_by_run
 from cnnbench.analysis.groups import Group
+from cnnbench.analysis.metrics import metric_of
 from cnnbench.analysis.statistics.mcnemar import mcnemar
 from cnnbench.analysis.statistics.population import population_difference
+from cnnbench.analysis.wording import write_p
 from cnnbench.runs.predictions import Predictions, load_predictions
 
 HARDEST = 20
@@ -101,3 +103,25 @@ def beyond_these_images(baseline: Sequence[Predictions], candidate: Sequence[Pre
     document = asdict(found)
     document["mean_difference"] = document.pop("mean")
     return document
+
+
+class SpelledPopulation(NamedTuple):
+    """What holds beyond the images at hand, in words. `errors`: 1.96 standard errors now, with endless seeds, and with
+    endless images."""
+
+    difference: str
+    interval: tuple[str, str]
+    p: str
+    errors: tuple[str, str, str]
+
+
+def spell_population(found: Mapping[str, Any]) -> SpelledPopulation:
+    """Of what `beyond_these_images` gives."""
+    scale = metric_of("test_accuracy")
+    low, high = map(scale.write_difference, found["ci95"])
+    now, seeds, images = (
+        scale.write(1.96 * error)
+        for error in (found["standard_error"], found["se_of_more_seeds"][1], found["se_of_more_images"][1])
+    )
+    difference = scale.write_difference(found["mean_difference"])
+    return SpelledPopulation(difference, (low, high), write_p(found["p_value"]), (now, seeds, images))

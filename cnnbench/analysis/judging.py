@@ -65,7 +65,13 @@ def judge(
             judged.append(Judgement(difference, difference.p_value, difference.p_value, 0, method, "undecided"))
         else:
             p_family, p_outside = adjusted[i]
-            word = verdict(difference, p_family, p_outside or 0.0, higher_is_better=higher_is_better, alpha=alpha)
+            word = verdict(
+                difference,
+                p_family,
+                1.0 if p_outside is None else p_outside,
+                higher_is_better=higher_is_better,
+                alpha=alpha,
+            )
             family = len(deciding) + counted
             judged.append(Judgement(difference, of_holm[i], p_family, family, method, word, outlying[i]))
     return judged

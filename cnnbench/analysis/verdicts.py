@@ -19,6 +19,8 @@ from cnnbench.config.mistakes import suggest
 from cnnbench.errors import ConfigError
 from cnnbench.runs.variant_names import REFERENCES
 
+Pairs: TypeAlias = Sequence[tuple[Group, Group]]
+
 CLOSE = 0.01
 MOST_PAIRS = 300  # that are judged together though only some are shown; of more, they are counted
 
@@ -77,12 +79,12 @@ def all_pairs(groups: Sequence[Group]) -> list[tuple[Group, Group]]:
 
 
 def compare_pairs(
-    pairs: Sequence[tuple[Group, Group]],
+    pairs: Pairs,
     metric: str,
     margin: float,
     groups: Sequence[Group],
     *,
-    also: Sequence[tuple[Group, Group]] = (),
+    also: Pairs = (),
     level: float | None = None,
 ) -> list[Comparison]:
     """A comparison of the second of each pair with the first; all of them, and those that could `also` have been shown,
@@ -95,9 +97,6 @@ def compare_pairs(
         _comparison(pair, judgement, worst, metric, margin, tried)
         for pair, judgement, worst in zip(pairs, judged, with_worst, strict=True)
     ]
-
-
-Pairs: TypeAlias = Sequence[tuple[Group, Group]]
 
 
 def _judge(
@@ -168,8 +167,8 @@ def _notes(pair: tuple[Group, Group], judged: Judgement, pairing: Pairing, tried
 
 
 def choose_baseline(groups: Sequence[Group], wanted: str | None) -> Group:
-    """The group of this label, technique or beginning of a hash; without one the group started
-    first.
+    """The group of this label, technique or beginning of a hash; without one the group
+    started first.
 
     Raises:
         ConfigError: there is no such group, or more than one.

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from cnnbench.analysis.compared_predictions import spell_population
 from cnnbench.analysis.failures import write_rate
 from cnnbench.analysis.groups import count_reasons
 from cnnbench.analysis.metrics import MISSED, Metric, metric_of
@@ -63,9 +64,7 @@ def show_verdicts(document: Document, names: Sequence[str]) -> None:
         [*cells, *(judged(row, scale) if row else ("", "", "baseline"))]
         for cells, row in zip(described(document, names), rows, strict=True)
     ]
-    columns = [*group_columns(document), *JUDGED]
-    columns[-3] = in_unit("difference", scale.difference_unit)
-    show_with_room(columns, cells, rows)
+    show_with_room([*group_columns(document), *judged_columns(scale)], cells, rows)
 
 
 def show_groups(document: Document) -> None:
@@ -83,12 +82,12 @@ def show_pairs(document: Document) -> None:
         [f"{numbers[row['candidate']]} against {numbers[row['baseline']]}", row["n_pairs"], *judged(row, scale)]
         for row in rows
     ]
-    columns = ["groups", "pairs", *JUDGED]
-    columns[-3] = in_unit("difference", scale.difference_unit)
-    show_with_room(columns, cells, rows)
+    show_with_room(["groups", "pairs", *judged_columns(scale)], cells, rows)
 
 
-JUDGED = ("difference", "p (family)", "verdict")
+def judged_columns(scale: Metric) -> list[str]:
+    """The headings above what `judged` says of a comparison."""
+    return [in_unit("difference", scale.difference_unit), "p (family)", "verdict"]
 
 
 def show_with_room(columns: Sequence[str], cells: Sequence[Sequence[Any]], rows: Sequence[Document]) -> None:
@@ -227,16 +226,7 @@ def show_predictions(predictions: Mapping[str, Any], numbers: Mapping[str, str])
     if pairs := predictions["comparisons"]:
         say("")
         show_table(
-            (
-                "groups",
-                "for other images too (points)",
-                "p",
-                "±",
-                "± of all seeds",
-                "± of all images",
-                "churn (%)",
-                "p (McNemar)",
-            ),
+            BEYOND,
             [
                 (
                     f"{numbers[pair['candidate']]} against {numbers[pair['baseline']]}",
@@ -256,17 +246,11 @@ def show_predictions(predictions: Mapping[str, Any], numbers: Mapping[str, str])
 
 
 def beyond_these_images(population: Mapping[str, Any] | None) -> tuple[str, ...]:
-    """The difference over seeds and images with its interval, p, and its error: now, with endless seeds or images."""
+    """The difference over seeds and images with its interval, p, and its errors."""
     if population is None:
         return ("", "", "", "", "")
-    scale = metric_of("test_accuracy")
-    mean, interval = (population[key] for key in ("mean_difference", "ci95"))
-    errors = population["standard_error"], population["se_of_more_seeds"][1], population["se_of_more_images"][1]
-    return (
-        f"{scale.write_difference(mean)} {scale.write_interval(interval)}",
-        write_p(population["p_value"]),
-        *(scale.write(1.96 * error) for error in errors),
-    )
+    spelled = spell_population(population)
+    return f"{spelled.difference} [{', '.join(spelled.interval)}]", spelled.p, *spelled.errors
 
 
 def per_cent(share: float | None) -> str:

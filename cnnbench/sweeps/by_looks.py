@@ -5,10 +5,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 from cnnbench.analysis.metrics import finite_number
+from cnnbench.analysis.sequential import Followed
 from cnnbench.analysis.statistics.looks import level_of
-from cnnbench.analysis.statistics.power import MOST_SEEDS, seeds_needed
+from cnnbench.analysis.statistics.power import MOST_SEEDS
+from cnnbench.analysis.verdicts import Comparison
 from cnnbench.errors import ConfigError
 from cnnbench.runs.read import read_summary
 from cnnbench.sweeps.ablation_folder import Plan, all_jobs, is_done
@@ -33,29 +36,33 @@ def take_look(folder: Path, plan: Plan) -> Plan:
     """The plan after another look at the runs in its folder, with what this one showed."""
     looks = plan.looks
     assert looks
-    seeds = looks.seeds[len(looks.taken)]
-    level = level_of(len(looks.seeds))
-    taken = [*looks.taken, {"seeds": seeds, "level": level, "stands": {}}]
-    looked = replace(plan, looks=replace(looks, taken=taken))
-    groups = read_groups(folder, looked, looks.metric)
-    followed = follow_looks(looked, groups, margin_for(plan, groups, looks.metric, None))
-    stands = {
-        name: each.judged.verdict if each.why == "decided" else each.why
-        for name, each in zip(contrasts(plan), followed, strict=True)
-    }
-    return replace(plan, looks=replace(looks, taken=[*looks.taken, {"seeds": seeds, "level": level, "stands": stands}]))
+    look: dict[str, Any] = {"seeds": looks.seeds[len(looks.taken)], "level": level_of(len(looks.seeds)), "stands": {}}
+    looked = replace(plan, looks=replace(looks, taken=[*looks.taken, look]))
+    for name, each in zip(contrasts(plan), followed_so_far(folder, looked), strict=True):
+        look["stands"][name] = each.judged.verdict if each.why == "decided" else each.why
+    return looked
+
+
+def followed_so_far(folder: Path, plan: Plan) -> list[Followed[Comparison]]:
+    """What the looks that were taken show of each technique, by the runs in the folder."""
+    looks = plan.looks
+    assert looks
+    groups = read_groups(folder, plan, looks.metric)
+    return follow_looks(plan, groups, margin_for(plan, groups, looks.metric, None))
 
 
 def grant_seeds(folder: Path, plan: Plan, seconds: Mapping[str, float]) -> Plan:
     """The plan with the seeds of the next look for the techniques that are open; where the budget does not suffice for
-    all, for those that need the fewest. `seconds` are those expected of a run of each variant."""
+    all, for those that need the fewest. `seconds` are those expected of a run of each variant, where it has none
+    to tell."""
     looks = plan.looks
     assert looks
     if looks.is_over:
         return plan
     look, granted = looks.seeds[len(looks.taken)], dict(looks.granted)
-    seconds = seconds_of_a_run(folder, plan, seconds)
-    left = None if looks.budget_seconds is None else looks.budget_seconds - spent(folder, plan)
+    times = times_of_runs(folder, plan)
+    seconds = dict(seconds) | {variant: median(known) for variant, known in times.items() if known}
+    left = None if looks.budget_seconds is None else looks.budget_seconds - sum(map(sum, times.values()))
     for variant, without in in_order_of_need(folder, plan):
         new = {name: (look - granted[name]) * seconds[name] for name in {variant, without} if granted[name] < look}
         if left is not None and sum(new.values()) > left:
@@ -72,26 +79,9 @@ def in_order_of_need(folder: Path, plan: Plan) -> list[tuple[str, str]]:
     assert looks
     if not looks.taken:
         return list(compared.values())
-    groups = read_groups(folder, plan, looks.metric)
-    margin = margin_for(plan, groups, looks.metric, None)
-    followed = follow_looks(plan, groups, margin)
-    needs = {}
-    for pair, each in zip(compared.values(), followed, strict=True):
-        if each.why == "open":
-            judged = each.judged
-            needed = seeds_needed(judged.difference, margin, max(judged.family, 1)) if judged.difference else None
-            needs[pair] = needed or MOST_SEEDS
+    followed = zip(compared.values(), followed_so_far(folder, plan), strict=True)
+    needs = {pair: each.judged.seeds_needed or MOST_SEEDS for pair, each in followed if each.why == "open"}
     return sorted(needs, key=lambda pair: needs[pair])
-
-
-def spent(folder: Path, plan: Plan) -> float:
-    """The seconds of all runs of the plan that have come to their end."""
-    return sum(sum(times) for times in times_of_runs(folder, plan).values())
-
-
-def seconds_of_a_run(folder: Path, plan: Plan, expected: Mapping[str, float]) -> dict[str, float]:
-    """Of each variant: the median of those it has, else what is expected."""
-    return dict(expected) | {variant: median(times) for variant, times in times_of_runs(folder, plan).items() if times}
 
 
 def times_of_runs(folder: Path, plan: Plan) -> dict[str, list[float]]:

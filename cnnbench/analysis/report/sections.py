@@ -10,17 +10,17 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from cnnbench.analysis import plots
-from cnnbench.analysis.compared_predictions import beyond_these_images
+from cnnbench.analysis.compared_predictions import beyond_these_images, spell_population
 from cnnbench.analysis.curves import mean_curve
 from cnnbench.analysis.ensembles import HardImage, answers_together, confusion, hardest
 from cnnbench.analysis.fronts import Standing, standings
 from cnnbench.analysis.groups import Group, Run
 from cnnbench.analysis.images import fingerprint_of
-from cnnbench.analysis.metrics import Metric, metric_of
+from cnnbench.analysis.metrics import Metric
 from cnnbench.analysis.report.terms import DASH, Named, relative
 from cnnbench.analysis.statistics.intervals import mean_interval, median_with_misses
 from cnnbench.analysis.svg import SERIES
-from cnnbench.analysis.wording import plural, write_p
+from cnnbench.analysis.wording import plural
 from cnnbench.errors import CnnbenchError, DataError
 from cnnbench.runs.predictions import Classes, Predictions, load_predictions
 from cnnbench.runs.read import read_metrics
@@ -181,16 +181,8 @@ def beyond_row(
     found = beyond_these_images([baseline[seed] for seed in shared], [candidate[seed] for seed in shared])
     if found is None:
         return None
-    scale = metric_of("test_accuracy")
-    errors = found["standard_error"], found["se_of_more_seeds"][1], found["se_of_more_images"][1]
-    return {
-        "number": named.number,
-        "label": named.name,
-        "difference": scale.write_difference(found["mean_difference"]),
-        "interval": " to ".join(map(scale.write_difference, found["ci95"])),
-        "p": write_p(found["p_value"]),
-        "errors": [scale.write(1.96 * error) for error in errors],
-    }
+    spelled = spell_population(found)
+    return {"number": named.number, "label": named.name, **spelled._asdict()}
 
 
 def pictures_of(
