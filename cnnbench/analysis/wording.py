@@ -42,6 +42,11 @@ def write_p(p: float | None) -> str:
     return f"{p:.2g}" if (p <= ALPHA) == (float(f"{p:.2g}") <= ALPHA) else f"{p:.3g}"
 
 
+def write_seeds_needed(needed: int, pairs: int) -> str:
+    """`12`, or `a few more` where there are so many already, which decide it in most cases but not in this one."""
+    return str(needed) if needed > pairs else "a few more"
+
+
 def write_verdict(verdict: str, held: str | None, notes: Sequence[str]) -> str:
     """The verdict, why it says no more, and what is to be known beside it."""
     beside = [*([held] if held else []), *notes]

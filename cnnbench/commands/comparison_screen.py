@@ -8,7 +8,7 @@ from cnnbench.analysis.failures import write_rate
 from cnnbench.analysis.groups import count_reasons
 from cnnbench.analysis.metrics import MISSED, Metric, metric_of
 from cnnbench.analysis.statistics.levels import ALPHA
-from cnnbench.analysis.wording import plural, write_p, write_verdict
+from cnnbench.analysis.wording import plural, write_p, write_seeds_needed, write_verdict
 from cnnbench.commands.interval_bars import draw_intervals
 from cnnbench.console import has_room, note, say, show_table
 
@@ -143,7 +143,7 @@ def judged(row: Mapping[str, Any], scale: Metric) -> tuple[str, ...]:
     difference = MISSED if mean is None else scale.write_difference(mean)
     verdict = row["verdict"]
     if verdict == "undecided" and row["seeds_needed"] and not row["held"]:
-        verdict += f", {row['seeds_needed']} seeds would do"
+        verdict += f", {write_seeds_needed(row['seeds_needed'], row['n_pairs'])} seeds would do"
     p = write_p(row["p_family"])
     return (
         f"{difference} {scale.write_interval(interval)}" if interval else difference,

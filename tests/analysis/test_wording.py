@@ -1,4 +1,4 @@
-from cnnbench.analysis.wording import listed, plural, ranges
+from cnnbench.analysis.wording import listed, plural, ranges, write_seeds_needed
 
 
 def test_counts_and_seeds_are_written_as_people_do():
@@ -9,3 +9,8 @@ def test_counts_and_seeds_are_written_as_people_do():
 def test_ranges_are_joined_and_gaps_kept():
     assert ranges([3, 0, 1, 2, 5, 8, 9]) == "0 to 3, 5, 8, 9"
     assert ranges([4]) == "4"
+
+
+def test_where_there_are_as_many_seeds_as_mostly_decide_a_few_more_are_asked_for():
+    assert write_seeds_needed(12, pairs=6) == "12"
+    assert write_seeds_needed(6, pairs=6) == write_seeds_needed(6, pairs=8) == "a few more"

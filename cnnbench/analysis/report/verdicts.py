@@ -14,7 +14,7 @@ from cnnbench.analysis.report.terms import DASH, Named
 from cnnbench.analysis.statistics.power import MOST_SEEDS
 from cnnbench.analysis.svg import shorten
 from cnnbench.analysis.verdicts import Comparison
-from cnnbench.analysis.wording import listed, plural, write_p
+from cnnbench.analysis.wording import listed, plural, write_p, write_seeds_needed
 
 LONGEST_DATA = 60  # characters of a data set's name
 SHOWN_ALONE = (
@@ -103,10 +103,10 @@ def seeds_needed(comparison: Comparison) -> str:
     """How many seeds a verdict is to be expected of, where there is none yet."""
     if comparison.verdict != "undecided" or comparison.held:
         return DASH
+    pairs = comparison.difference.n_pairs if comparison.difference else 0
     if comparison.seeds_needed is not None:
-        return str(comparison.seeds_needed)
-    known = comparison.difference is not None and comparison.difference.n_pairs > 1
-    return f"over {MOST_SEEDS}" if known else "unknown"
+        return write_seeds_needed(comparison.seeds_needed, pairs)
+    return f"over {MOST_SEEDS}" if pairs > 1 else "unknown"
 
 
 def reached(group: Group, metric: str) -> list[tuple[str, str]]:
