@@ -18,7 +18,7 @@ from cnnbench.disk import read_regular
 from cnnbench.errors import DataError, DivergedError
 from cnnbench.runs.format import ENVIRONMENT, METRICS, SUMMARY
 from cnnbench.runs.read import read_config, read_summary, with_added_epochs
-from cnnbench.runs.variant_names import variant_names
+from cnnbench.runs.variant_names import REFERENCES, variant_names
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,6 +72,11 @@ class Group:
     def seeds(self) -> tuple[int, ...]:
         return tuple(run.seed for run in self.runs)
 
+    @property
+    def is_reference(self) -> bool:
+        """Whether an ablation compares its other groups with this one."""
+        return self.technique in REFERENCES
+
     def numbers(self, key: str) -> list[float]:
         """The runs' numbers of this name, those that have one."""
         return [value for run in self.runs if (value := run.number(key)) is not None]
@@ -100,7 +105,8 @@ class Skipped:
 
 @dataclass(frozen=True)
 class Collection:
-    """What was found: the groups in the order in which their first runs were started, and what does not count.
+    """What was found, and what does not count: the groups in the order in which their first runs were started, but
+    what an ablation compares the others with before them.
 
     `without_result` are groups all runs of which diverged; nothing can be compared with them.
     """
@@ -130,7 +136,7 @@ def collect(folders: Iterable[Path], metric: str) -> Collection:
         make_group(name, labels[name] + image_label(name, members[0]), members, configs[name], techniques.get(name))
         for name, members in kept.items()
     ]
-    groups = tuple(group for group in found_groups if group.runs)
+    groups = tuple(sorted((group for group in found_groups if group.runs), key=lambda group: not group.is_reference))
     if not groups:
         reasons = [folder.reason for folder in skipped] + ["diverged" for run in runs if run.diverged]
         why = count_reasons(reasons) or "no run folder"

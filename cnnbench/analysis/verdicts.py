@@ -17,7 +17,6 @@ from cnnbench.analysis.statistics.power import seeds_needed
 from cnnbench.analysis.statistics.verdict import Verdict, shown_interval
 from cnnbench.config.mistakes import suggest
 from cnnbench.errors import ConfigError
-from cnnbench.runs.variant_names import REFERENCES
 
 Pairs: TypeAlias = Sequence[tuple[Group, Group]]
 
@@ -167,8 +166,7 @@ def _notes(pair: tuple[Group, Group], judged: Judgement, pairing: Pairing, tried
 
 
 def choose_baseline(groups: Sequence[Group], wanted: str | None) -> Group:
-    """The group of this label, technique or beginning of a hash; without one the group
-    started first.
+    """The group of this label, technique or beginning of a hash; without one the first of them.
 
     Raises:
         ConfigError: there is no such group, or more than one.
@@ -186,7 +184,7 @@ def choose_baseline(groups: Sequence[Group], wanted: str | None) -> Group:
 
 def is_planned(baseline: Group, groups: Sequence[Group]) -> bool:
     """Whether it could be chosen before anything was known: the group started first, or an ablation's own."""
-    return baseline is groups[0] or baseline.technique in REFERENCES
+    return baseline is groups[0] or baseline.is_reference
 
 
 def names(groups: Sequence[Group]) -> str:

@@ -58,5 +58,5 @@ SUMMARY_KEYS = (
 
 
 def new_run_id() -> str:
-    """A name no other run has: the time (UTC) and 8 random hex digits."""
-    return datetime.now(UTC).strftime("%Y%m%dT%H%M%S-") + secrets.token_hex(4)
+    """A name no other run has: the time (UTC), to the microsecond, for it sorts the runs, and 8 random hex digits."""
+    return datetime.now(UTC).strftime("%Y%m%dT%H%M%S-%f-") + secrets.token_hex(4)

@@ -305,3 +305,15 @@ def test_groups_of_an_ablation_are_called_by_their_techniques(tmp_path, capsys):
     document = json.loads(capsys.readouterr().out)
     assert [group["technique"] for group in document["groups"]] == ["base line", "the last weights"]
     assert document["comparisons"][0]["baseline"] == variants["the last weights"]["group_hash"]
+
+
+def test_an_ablation_is_compared_with_its_own_baseline_whichever_run_was_started_first(tmp_path, capsys):
+    make_run(tmp_path / "b", config={"select": "last"}, run_id="20260101T000000-00000000")
+    make_run(tmp_path / "a", config={"select": "best"}, run_id="20260102T000000-00000000")
+    hashes = {path.name: read_summary(path)["group_hash"] for path in tmp_path.iterdir()}
+    variants = {"baseline": {"group_hash": hashes["a"]}, "last": {"group_hash": hashes["b"]}}
+    (tmp_path / "ablation.json").write_text(json.dumps({"variants": variants}))
+    document = compared(capsys, tmp_path)
+    assert [group["technique"] for group in document["groups"]] == ["baseline", "last"]
+    assert document["comparisons"][0]["baseline"] == hashes["a"]
+    assert not document["chosen_afterwards"]

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -298,6 +299,14 @@ def test_a_slug_cannot_leave_its_folder(text, name):
 
 def test_run_ids_differ():
     assert len({new_run_id() for _ in range(1000)}) == 1000
+
+
+def test_run_ids_sort_runs_that_were_started_in_one_second():
+    ids = []
+    for _ in range(50):
+        ids.append(new_run_id())
+        time.sleep(1e-4)
+    assert ids == sorted(ids)
 
 
 def test_failed_runs_lists_failed_and_unreadable_jobs_and_no_others(tmp_path):
