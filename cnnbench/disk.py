@@ -77,6 +77,23 @@ def take_lock(file: Path, *, wait: bool) -> int:
     return descriptor
 
 
+def is_locked(file: Path) -> bool:
+    """Whether a process holds the lock on `file`; false where nobody can tell."""
+    try:
+        descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # no locks on this file system
+        return False
+    finally:
+        os.close(descriptor)  # which gives it back
+    return False
+
+
 @contextmanager
 def locked(file: Path, cure: str) -> Iterator[None]:
     """Holds the lock on `file`, waiting while another process does.

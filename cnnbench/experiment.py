@@ -62,27 +62,36 @@ def run_experiment(
     model: nn.Module | None = None,
     dataset: GivenData | None = None,
     callbacks: Sequence[Callback] = (),
+    source: Source | None = None,
     resume: bool = False,
+    test: bool = True,
+    pause_after: int | None = None,
     quiet: bool = False,
 ) -> dict[str, Any]:
     """Trains and tests as `config` says, into the run folder `path`; gives back its summary.
 
     `model` takes the place of `config.model`: a network of your own, from images (N, C, H, W) to logits (N, K).
     `dataset` takes the place of the images of `config.data`, whose keys still say how they are split; `callbacks` act
-    beside those of the config, before them. With `resume`, continues the run that `path` holds at its last checkpoint.
-    One that is finished goes on where `config` has more epochs. With `quiet`, prints nothing.
+    beside those of the config, before them. `source` is the data set of `config.data` where that was found already.
+    With `resume`, continues the run that `path` holds at its last checkpoint. One that is finished goes on where
+    `config` has more epochs. Without `test`, the test images stay unseen; a finished run resumed with it sees them.
+    With `pause_after`, stops after that epoch, to be resumed. With `quiet`, prints nothing.
 
     Raises:
         CnnbenchError: what the user can mend; its class tells the exit code.
+        Interrupted: after `pause_after` epochs, or by a signal.
     """
     if quiet:
+        given: dict[str, Any] = {"model": model, "dataset": dataset, "callbacks": callbacks, "source": source}
         with muted():
-            return run_experiment(config, path, model=model, dataset=dataset, callbacks=callbacks, resume=resume)
+            return run_experiment(config, path, **given, resume=resume, test=test, pause_after=pause_after)
     started, load, path, recorded = time.monotonic(), LoadMeter(), Path(path), config
     refuse_misfits(model, callbacks)
     device = configured_device(config)
     device.activate()
-    source = find_data(config.data) if dataset is None else read_given(dataset)
+    if dataset is not None:
+        source = read_given(dataset)
+    source = source or find_data(config.data)
     config = with_given(config, model, None if dataset is None else source, callbacks)
     if resume:
         refuse_other_parts(config, recorded, callbacks)
@@ -118,6 +127,7 @@ def run_experiment(
             batches,
             splits,
             epochs=config.epochs,
+            pause_after=pause_after,
             checkpoint=config.checkpoint,
             trackers=trackers,
             started=started,
@@ -149,7 +159,8 @@ def run_experiment(
         epoch, selected = recorder.load_selected(config.select)
         run.update_summary(selected_epoch=epoch, **describe_model(selected))
         run.update_summary(**compare_with_training_images(selected, splits, config, batches.normalize, device))
-        run.update_summary(**read_test_once(run, selected, splits, config, batches.normalize, device))
+        if test:
+            run.update_summary(**read_test_once(run, selected, splits, config, batches.normalize, device))
         with waiting("measuring latency"):
             latency_ms = measure_latency(selected, splits.image_shape, batches.normalize, device)
         done = {"latency_ms": latency_ms, "total_seconds": recorder.total_seconds(), "files": run.file_hashes()}

@@ -4,10 +4,12 @@ import ctypes
 import os
 import platform
 import resource
+import signal
 import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -150,6 +152,20 @@ def available_cores() -> int:
 
 
 SELF = Path("/proc/self")
+PR_SET_PDEATHSIG = 1  # prctl(2)
+FIRST_TO_GO = "1000"  # proc(5), oom_score_adj
+
+
+def die_with_parent() -> None:
+    """Has Linux kill this process when the one that started it ends."""
+    if sys.platform.startswith("linux"):
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def die_first() -> None:
+    """Has Linux, where memory is short, kill this process rather than others."""
+    with suppress(OSError):
+        (SELF / "oom_score_adj").write_text(FIRST_TO_GO)
 
 
 def memory_bytes() -> int:

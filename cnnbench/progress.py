@@ -58,6 +58,11 @@ class Wait:
         if self._display is not None and self._task is not None:
             self._display.update(self._task, advance=amount)
 
+    def reach(self, amount: int) -> None:
+        """So much is done in all."""
+        if self._display is not None and self._task is not None:
+            self._display.update(self._task, completed=amount)
+
     def show(self, description: str, beside: str = "") -> None:
         """What stands before the bar and behind it."""
         if self._display is not None and self._task is not None:

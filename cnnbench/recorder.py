@@ -1,5 +1,6 @@
 """What a run writes while it trains: metrics, checkpoints, progress; and how it takes them up again."""
 
+import signal
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -40,6 +41,7 @@ class Recorder:
         splits: Splits,
         *,
         epochs: int,
+        pause_after: int | None,
         checkpoint: Mapping[str, Any],
         trackers: Trackers,
         started: float,
@@ -56,6 +58,7 @@ class Recorder:
             "fingerprint": splits.content["train"].order,
         }
         self.epochs = epochs
+        self.pause_after = pause_after
         self.saver = Saver(run.checkpoints, **checkpoint)
         self.started = started
         self.signals = StopSignals()
@@ -105,6 +108,8 @@ class Recorder:
         """Appends the epoch to metrics.jsonl, then saves a checkpoint that has seen it, unless it is too early."""
         self.run.append_metrics(metrics)
         self.trackers.log_epoch(metrics)
+        if training.epoch == self.pause_after and not training.stopped:
+            self.signals.received = signal.SIGTERM
         parts = epoch_parts(metrics, self.epochs)
         must = training.epoch == self.epochs or training.stopped or self.signals.received is not None
         saved = must or self.saver.is_due(within_epoch=False)
@@ -178,8 +183,8 @@ class Recorder:
 
     def _begin_again(self, folder: Path) -> None:
         """Starts a run at its first epoch that was killed before it had saved anything."""
-        unfinished = self.run.summary["status"] in ("running", "interrupted")
-        if not unfinished or len(read_metrics(self.run.path)) > 1:  # the first epoch is written before it is saved
+        more_than_one = len(read_metrics(self.run.path)) > 1  # the first epoch is written before it is saved
+        if self.run.summary["status"] == "finished" or more_than_one:
             raise CheckpointError(f"{folder}: holds no checkpoint; the run has to be repeated")
         self.run.cut_metrics(0)
         self.run.update_summary(status="running", error=None, exit_code=None)

@@ -45,7 +45,7 @@ def make_run(
     **summary: Any,
 ) -> Path:
     """A finished run with this test accuracy; `config` and `summary` replace single keys."""
-    path.mkdir(parents=True)
+    path.mkdir(parents=True, exist_ok=True)
     full = CONFIG | dict(config or {}) | {"seed": seed}
     facts = dict.fromkeys(SUMMARY_KEYS) | {
         "format": FORMAT,

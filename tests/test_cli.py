@@ -7,23 +7,13 @@ import sys
 import time
 
 import pytest
+from processes import start
 from tiny import TINY, summary, without_waits
 
 from cnnbench import __version__
 from cnnbench.cli import VERBS
 
 HEAVY = "[m for m in ('torch', 'torchvision', 'sklearn') if m in sys.modules]"
-
-
-def start(*arguments, cwd, **environment):
-    return subprocess.Popen(
-        [sys.executable, "-c", "from cnnbench.cli import main; main()", *map(str, arguments)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=cwd,
-        env=os.environ | environment,
-    )
 
 
 @pytest.mark.parametrize("verb", [verb for verb in VERBS if verb != "train"])

@@ -18,9 +18,10 @@ from cnnbench.console import confirm, note, people_on_stderr, say, say_exactly, 
 from cnnbench.disk import write_atomically
 from cnnbench.errors import DataError, SweepError
 from cnnbench.runs.looks import looks_at, note_look, read_looks
-from cnnbench.sweeps.ablation_folder import Job, Looks, Plan, all_jobs, read_plan, unfinished, why_not_done
+from cnnbench.sweeps.ablation_folder import Looks, Plan, PlannedRun, all_jobs, read_plan, unfinished, why_not_done
 from cnnbench.sweeps.ablation_runs import Planned, Settings, plan_runs, train
 from cnnbench.sweeps.effects import draw, effects_document, margin_for, markdown, measure_effects, read_groups, table
+from cnnbench.sweeps.watch import spell_seconds
 
 FIGURE = "forest.svg"
 DESCRIPTION = """
@@ -63,7 +64,7 @@ def main(arguments: Sequence[str]) -> None:
     folder = options.table
     if not folder:
         with people_on_stderr() if options.json or options.markdown else nullcontext():
-            planned = plan_runs(settings, overrides, options.config_dir)
+            planned = plan_runs(settings, overrides, options.config_dir, ["ablate", *arguments])
             folder = planned.folder
             show_plan(planned)
             if planned.jobs and not options.yes and not confirm("start?"):
@@ -90,8 +91,8 @@ def show_plan(planned: Planned) -> None:
         say(f"{done} of {planned.wanted} done already")
     if not jobs:
         return
-    minutes = round(sum(seconds[job.variant] for job in jobs) / 60)
-    say(f"{len(jobs)} runs, about {minutes // 60}:{minutes % 60:02d} hours one after the other, into {planned.folder}")
+    total = spell_seconds(sum(seconds[job.variant] for job in jobs))
+    say(f"{len(jobs)} runs, about {total} one after the other, into {planned.folder}")
     if plan.looks:
         say(looks_ahead(plan.looks))
     elif len(plan.seeds) < FEWEST_PAIRS:
@@ -102,13 +103,13 @@ def looks_ahead(looks: Looks) -> str:
     """At how many seeds one will look, at which level, and what that costs at the most."""
     counts = ", ".join(map(str, looks.seeds))
     each = "" if len(looks.seeds) == 1 else " each"
-    budget = "" if looks.budget_seconds is None else f", in {looks.budget_seconds / 3600:.2g} hours at the most"
+    budget = "" if looks.budget_seconds is None else f", in {spell_seconds(looks.budget_seconds)} at the most"
     return (
         f"looks at {counts} seeds, at a level of {level_of(len(looks.seeds))}{each}; seeds go to what is open{budget}"
     )
 
 
-def show_look(plan: Plan, jobs: Sequence[Job]) -> None:
+def show_look(plan: Plan, jobs: Sequence[PlannedRun]) -> None:
     """What a look has shown, and what it asks for."""
     assert plan.looks
     taken = plan.looks.taken[-1]

@@ -6,7 +6,9 @@ from typing import Any
 
 from cnnbench.commands.arguments import Parser
 from cnnbench.config.compose import compose
-from cnnbench.config.overrides import every_job, refuse_mistakes
+from cnnbench.config.composition import Composer
+from cnnbench.config.overrides import groups_of, refuse_mistakes
+from cnnbench.config.sweeping import applicable, every_job
 from cnnbench.console import say, say_json, show_table
 from cnnbench.errors import ConfigError
 from cnnbench.progress import loading_torch
@@ -60,7 +62,11 @@ def expand(overrides: Sequence[str], config_dir: str | None, *, sweep: bool) -> 
     if runs := [text for text in overrides if is_run(Path(text))]:
         raise ConfigError(*(f"{run}: is a run; bench measures settings: {settings_of(Path(run))}" for run in runs))
     refuse_mistakes(overrides, config_dir, sweep=sweep)
-    return every_job(overrides, config_dir) if sweep else [list(overrides)]
+    if not sweep:
+        return [list(overrides)]
+    composer = Composer(config_dir)
+    jobs = [tuple(applicable(job, composer)) for job in every_job(overrides, groups_of(config_dir))]
+    return [list(job) for job in dict.fromkeys(jobs)]
 
 
 def settings_of(run: Path) -> str:

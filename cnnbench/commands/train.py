@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from cnnbench.sweeps.jobs import launch
+from cnnbench.sweeps.launch import launch
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cnnbench.config.plain_yaml import UNREADABLE, read_yaml
-from cnnbench.config.tables import GROUPS, LIST_GROUPS, conf_folder
+from cnnbench.config.tables import GROUPS, LIST_GROUPS, OF_SWEEPS, conf_folder
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,8 @@ class Catalogue:
     def __init__(
         self, groups: Mapping[str, Sequence[str]], chosen: Mapping[str, Collection[str]], config_dir: str | None = None
     ) -> None:
-        self.groups = {group: choices for group, choices in groups.items() if group in (*GROUPS, "experiment")}
+        known = (*GROUPS, *OF_SWEEPS, "experiment")
+        self.groups = {group: choices for group, choices in groups.items() if group in known}
         self.chosen = chosen
         self.places = [*_top_places(), *self._settings(config_dir)]
 

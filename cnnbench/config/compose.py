@@ -8,10 +8,11 @@ from hydra._internal.utils import get_args_parser
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
-from cnnbench.config.composition import compose_overrides, first_line, to_plain
+from cnnbench.config.composition import Composer, first_line
 from cnnbench.config.cures import cure_of_flag
 from cnnbench.config.overrides import catalogue_beside, refuse_mistakes
-from cnnbench.config.run_config import RunConfig, check_config
+from cnnbench.config.run_config import RunConfig
+from cnnbench.config.sweep_settings import check_composed
 from cnnbench.errors import ConfigError
 
 
@@ -70,7 +71,7 @@ def compose(overrides: Sequence[str], config_dir: str | None = None) -> RunConfi
         ConfigError: with one line for every mistake.
     """
     try:
-        return check_config(to_plain(compose_overrides(overrides, config_dir)))
+        return check_composed(Composer(config_dir).compose(overrides))
     except (HydraException, OmegaConfBaseException, ConfigError) as error:
         refuse_mistakes(overrides, config_dir)
         raise error if isinstance(error, ConfigError) else ConfigError(first_line(error)) from None

@@ -1,8 +1,10 @@
 """What Hydra makes of overrides, as plain values."""
 
+import copy
 import functools
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from hydra._internal.utils import create_config_search_path
 from hydra.core.config_search_path import ConfigSearchPath, SearchPathQuery
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, OverrideType
 from hydra.errors import ConfigCompositionException, HydraException
 from hydra.plugins.config_source import ConfigResult
 from hydra.types import RunMode
@@ -22,7 +25,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from cnnbench.config.plain_yaml import refuse_odd_yaml
 from cnnbench.config.refusal import foreign_words, hydra_part, is_hydras, not_installed, raw_tree, refuse_code
-from cnnbench.config.tables import LIST_GROUPS, conf_folder
+from cnnbench.config.tables import LIST_GROUPS, OF_SWEEPS, conf_folder
 from cnnbench.errors import ConfigError
 
 CONFIG = "config"  # the file in conf/ that all starts from
@@ -83,15 +86,24 @@ class Loader(ConfigLoaderImpl):
     ) -> DictConfig:
         """Raises: ConfigError, with one line for everything refused."""
         load = super().load_configuration
-        try:
+        with hydras_errors():
             composed = load(config_name, overrides, run_mode, from_shell, validate_sweep_overrides)
-        except (HydraException, OmegaConfBaseException, ConfigError):
-            raise
-        except Exception as error:  # of any class: Hydra stumbles over what nobody should write, such as `model=null`
-            raise ConfigCompositionException(f"{first_line(error)} ({type(error).__name__})") from error
-        own = [o.input_line for o in OverridesParser.create().parse_overrides(overrides) if is_hydras(o)]
+        parsed = OverridesParser.create().parse_overrides(overrides)
+        own = [o.input_line for o in parsed if is_hydras(o) or o.key_or_group in OF_SWEEPS]
         refuse_code(composed, _hydras_own(config_name, tuple(map(str, own)), run_mode))
         return composed
+
+
+@contextmanager
+def hydras_errors() -> Iterator[None]:
+    """Turns an error of any other class into one of Hydra's, which stumbles over what nobody should write, such as
+    `model=null`."""
+    try:
+        yield
+    except (HydraException, OmegaConfBaseException, ConfigError):
+        raise
+    except Exception as error:
+        raise ConfigCompositionException(f"{first_line(error)} ({type(error).__name__})") from error
 
 
 @functools.cache
@@ -118,26 +130,98 @@ def make_hydra(config_dir: str | None = None) -> Hydra:
 
 def compose_overrides(overrides: Sequence[str], config_dir: str | None = None) -> DictConfig:
     """What Hydra makes of the overrides, without its own node."""
-    ours = make_hydra(config_dir)
-    composed = ours.compose_config(CONFIG, list(overrides), run_mode=RunMode.RUN, from_shell=False)
+    return without_hydra(Composer(config_dir).compose(overrides))
+
+
+def without_hydra(composed: DictConfig) -> DictConfig:
+    """The same config, of which Hydra's own node is taken away."""
     with open_dict(composed):
         del composed["hydra"]
     return composed
 
 
+class Composer:
+    """Composes one config after another; those that make the same choices share the reading of the files."""
+
+    def __init__(self, config_dir: str | None = None) -> None:
+        self._hydra = make_hydra(config_dir)
+        self._groups = Files(_search_path(config_dir))
+        self._known: dict[tuple[str, ...], DictConfig] = {}
+
+    def compose(self, overrides: Sequence[str]) -> DictConfig:
+        """What Hydra makes of the overrides, with its own node.
+
+        Raises:
+            ConfigError, HydraException, OmegaConfBaseException: it makes nothing of them.
+        """
+        parsed = OverridesParser.create().parse_overrides(list(overrides))
+        values = [override for override in parsed if self._is_value(override)]
+        composed = copy.deepcopy(self._chosen(tuple(str(o.input_line) for o in parsed if o not in values)))
+        if findings := foreign_words(values):
+            raise ConfigError(*findings)
+        before = hydra_part(raw_tree(composed))
+        with hydras_errors():
+            ConfigLoaderImpl._apply_overrides_to_config(values, composed)
+        composed.hydra.overrides.task.extend([override.input_line for override in values])
+        refuse_code(composed, before)
+        return composed
+
+    def keys(self, overrides: Sequence[str]) -> set[str]:
+        """All keys there are beside the choices among the overrides."""
+        parsed = OverridesParser.create().parse_overrides(list(overrides))
+        choices = tuple(str(override.input_line) for override in parsed if not self._is_value(override))
+        return set(_paths(raw_tree(self._chosen(choices))))
+
+    def _chosen(self, choices: tuple[str, ...]) -> DictConfig:
+        if choices not in self._known:
+            compose = self._hydra.compose_config
+            self._known[choices] = compose(CONFIG, list(choices), run_mode=RunMode.RUN, from_shell=False)
+        return self._known[choices]
+
+    def _is_value(self, override: Override) -> bool:
+        """Whether it changes a value that the files have, and nothing about which files are read."""
+        is_plain = override.type == OverrideType.CHANGE and override.package is None and not is_hydras(override)
+        is_group = self._groups.group_exists(override.key_or_group) and not isinstance(override.value(), dict)
+        return is_plain and not is_group and not override.is_sweep_override()
+
+
+def _paths(node: Any, prefix: str = "") -> Iterator[str]:
+    for key, value in node.items():
+        yield f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            yield from _paths(value, f"{prefix}{key}.")
+
+
 def to_plain(composed: DictConfig) -> dict[str, Any]:
-    """The composed config as resolved plain values, without Hydra's own node.
+    """The composed config of a run as resolved plain values, without what is Hydra's or the sweep's.
 
     Raises:
         ConfigError: a value cannot be resolved.
     """
-    ours = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
+    ours = OmegaConf.masked_copy(composed, [str(key) for key in composed if key not in ("hydra", *OF_SWEEPS)])
     try:
         values = OmegaConf.to_container(ours, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
         raise ConfigError(f"{error.full_key or 'config'}: {first_line(error)}") from None
     assert isinstance(values, dict)
     return {key: {} for key in LIST_GROUPS} | {str(key): value for key, value in values.items()}
+
+
+def sweep_part(composed: DictConfig, name: str) -> dict[str, Any]:
+    """What the config says of a sweep under this name, as resolved plain values.
+
+    Raises:
+        ConfigError: it is not a mapping, or a value cannot be resolved.
+    """
+    try:
+        part = OmegaConf.to_container(composed[name], resolve=True, throw_on_missing=True)
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"{error.full_key or name}: {first_line(error)}") from None
+    except ValueError:  # of what is no config: a plain value
+        part = composed[name]
+    if not isinstance(part, dict):
+        raise ConfigError(f"{name}={part}: should be one of the choices of {name}")
+    return {str(key): value for key, value in part.items()}
 
 
 def first_line(error: Exception) -> str:

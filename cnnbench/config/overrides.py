@@ -3,24 +3,25 @@
 import functools
 import itertools
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Glob, Override
+from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from cnnbench.config.catalogue import Catalogue
 from cnnbench.config.catalogue import override as as_typed
-from cnnbench.config.composition import compose_overrides, first_line, to_plain
+from cnnbench.config.composition import Composer, compose_overrides, first_line, without_hydra
 from cnnbench.config.cures import cure_of_choice, cure_of_key
 from cnnbench.config.refusal import RUNS_CODE, foreign_words, is_hydras, is_special
-from cnnbench.config.run_config import check_config
 from cnnbench.config.settings import check_values
+from cnnbench.config.sweep_settings import check_composed
+from cnnbench.config.sweeping import applicable, each_value_once, values_of
 from cnnbench.config.tables import GROUPS, LIST_GROUPS, conf_folder
 from cnnbench.config.typed import parse
 from cnnbench.errors import CnnbenchError, ConfigError
@@ -57,21 +58,28 @@ def refuse_mistakes(
         wrong += choices
         unclear |= {override.key_or_group} if refused or choices else set()
         good += [] if refused or choices else [override]
-    if values and not findings and not wrong and not any(_value_findings(job, config_dir) for job in _jobs(good)):
+    composer = Composer(config_dir)
+
+    def jobs_of(chosen: Sequence[Override]) -> Iterator[list[str]]:
+        for job in each_value_once(chosen):
+            yield applicable(job, composer) if sweep else job
+
+    if values and not findings and not wrong and is_right(good, jobs_of, composer):
         return  # the rest is for telling what is wrong
     if unclear:
         good = [o for o in good if o.key_or_group.split(".")[0] not in unclear and "experiment" not in unclear]
     chosen = [override for override in good if _is_choice(override, groups)]
     try:
-        composed = [OmegaConf.to_container(compose_overrides(job, config_dir)) for job in _jobs(chosen)]
+        jobs = list(each_value_once(chosen))
+        composed = [OmegaConf.to_container(without_hydra(composer.compose(job))) for job in jobs]
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(*findings, first_line(error)) from None
     except ConfigError as error:
         raise ConfigError(*findings, *error.findings) from None
-    known = {key for config in composed for key in _flatten(config)}
+    known = {key for job in jobs for key in composer.keys(job)}
     absent = [o for o in good if o not in chosen and o.key_or_group not in known]
-    job = next(_jobs(chosen))
-    unknown = [o for o in absent if not o.is_add() or _objections(f"{o.key_or_group}: ", _values(o), job, config_dir)]
+    job = jobs[0]
+    unknown = [o for o in absent if not o.is_add() or _objections(f"{o.key_or_group}: ", values_of(o), job, config_dir)]
     if wrong or unknown:
         catalogue = Catalogue(groups, choices_of(composed) | _right_of(parsed, wrong, groups), config_dir)
         findings += [
@@ -79,10 +87,25 @@ def refuse_mistakes(
         ]
         findings += [_unknown_key(override, catalogue) for override in unknown]
     if values:
-        for job in _jobs([override for override in good if override not in unknown]):
-            findings += [finding for finding in _value_findings(job, config_dir) if finding not in findings]
+        for job in jobs_of([override for override in good if override not in unknown]):
+            findings += [finding for finding in _value_findings(job, composer) if finding not in findings]
     if findings:
         raise ConfigError(*findings)
+
+
+def is_right(
+    overrides: Sequence[Override], jobs_of: Callable[[Sequence[Override]], Iterator[list[str]]], composer: Composer
+) -> bool:
+    """Whether every job of these overrides has a config without a mistake, and every override is of use to one."""
+    unused = {text for override in overrides for text in values_of(override)}
+    try:
+        for job in jobs_of(overrides):
+            if _value_findings(job, composer):
+                return False
+            unused -= set(job)
+    except (HydraException, OmegaConfBaseException, ConfigError):  # of choices that cannot be composed
+        return False
+    return not unused
 
 
 def choices_of(configs: Sequence[Any]) -> dict[str, list[str]]:
@@ -103,25 +126,6 @@ def catalogue_beside(words: Sequence[str], config_dir: str | None) -> Catalogue:
     except (HydraException, OmegaConfBaseException, ConfigError):
         composed = compose_overrides([], config_dir)
     return Catalogue(groups, choices_of([composed]), config_dir)
-
-
-def every_job(overrides: Sequence[str], config_dir: str | None = None) -> list[list[str]]:
-    """The overrides of each job of a sweep: every combination of the values, those of the last changing fastest.
-
-    Raises:
-        ConfigError: with one line for every sweep that names no values.
-    """
-    groups = groups_of(config_dir)
-    swept = OverridesParser.create().parse_overrides(list(overrides))
-    values = [_values(override) or _matches(override, groups) for override in swept]
-    findings = [
-        f"{override.input_line}: stands for no values that could be tried; write them as {override.key_or_group}=A,B"
-        for override, chosen in zip(swept, values, strict=True)
-        if not chosen
-    ]
-    if findings:
-        raise ConfigError(*findings)
-    return [list(job) for job in itertools.product(*values)]
 
 
 def own_settings(texts: Sequence[str], kind: type[Settings]) -> tuple[Settings, list[str]]:
@@ -190,7 +194,7 @@ def _wrong_choices(override: Override, groups: Mapping[str, list[str]]) -> list[
 
 def _chosen_values(override: Override) -> list[Any]:
     parser = OverridesParser.create()
-    return [parser.parse_override(text).value() for text in _values(override)]
+    return [parser.parse_override(text).value() for text in values_of(override)]
 
 
 def _wrong_sweep(
@@ -205,7 +209,7 @@ def _wrong_sweep(
         ways[f"write one list as '{key}=[{values}]'"] = [f"{key}=[{values}]"]
     if re.fullmatch(r"\d+,\d+", values):
         ways[f"write {key}={values.replace(',', '.')}"] = [f"{key}={values.replace(',', '.')}"]
-    ways[f"sweep over them with -m {as_typed(key, values)}"] = _values(override)
+    ways[f"sweep over them with -m {as_typed(key, values)}"] = values_of(override)
     chosen = [other.input_line or "" for other in parsed if _is_choice(other, groups) and other is not override]
     works = [way for way, texts in ways.items() if not _objections(key, texts, chosen, config_dir)]
     return [f"{override.input_line}: several values; {', or '.join(works or list(ways)[-1:])}"]
@@ -213,47 +217,13 @@ def _wrong_sweep(
 
 def _objections(key: str, texts: Sequence[str], chosen: Sequence[str], config_dir: str | None) -> list[str]:
     """What is wrong with any of the overrides, all of the same key, beside these choices."""
-    found = [finding for text in texts for finding in _value_findings([*chosen, text], config_dir)]
+    composer = Composer(config_dir)
+    found = [finding for text in texts for finding in _value_findings([*chosen, text], composer)]
     return [finding for finding in found if finding.startswith(key)]
 
 
 def _as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
-
-
-def _jobs(overrides: Sequence[Override]) -> Iterator[list[str]]:
-    """The overrides of single jobs: the first values of all sweeps, then each other value beside these."""
-    texts = [values for override in overrides if (values := _values(override))]
-    first = [values[0] for values in texts]
-    yield first
-    for place, values in enumerate(texts):
-        for value in values[1:]:
-            yield [*first[:place], value, *first[place + 1 :]]
-
-
-def _values(override: Override) -> list[str]:
-    """The override as typed, or if it sweeps one for each value; none where they cannot be enumerated."""
-    if not override.is_sweep_override():
-        return [override.input_line or ""]
-    try:
-        return [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
-    except HydraException:  # an interval, or glob(*)
-        return []
-
-
-def _matches(override: Override, groups: Mapping[str, list[str]]) -> list[str]:
-    """What a glob over the choices of a group stands for."""
-    pattern, key = override.value(), override.key_or_group
-    if not isinstance(pattern, Glob):
-        return []
-    return [f"{override.get_key_element()}={name}" for name in pattern.filter(groups.get(key, []))]
-
-
-def _flatten(node: Any, prefix: str = "") -> Iterator[str]:
-    for key, value in node.items():
-        yield f"{prefix}{key}"
-        if isinstance(value, Mapping):
-            yield from _flatten(value, f"{prefix}{key}.")
 
 
 def _unknown_key(override: Override, catalogue: Catalogue) -> str:
@@ -272,25 +242,25 @@ def _right_of(
     return {group: [name for name in names if name in groups[group]] for group, names in named.items()}
 
 
-def _value_findings(job: Sequence[str], config_dir: str | None) -> Sequence[str]:
+def _value_findings(job: Sequence[str], composer: Composer) -> Sequence[str]:
     try:
-        check_config(to_plain(compose_overrides(job, config_dir)))
+        check_composed(composer.compose(job))
     except CnnbenchError as error:
         return error.findings
     except (HydraException, OmegaConfBaseException) as error:
-        refused = {text: why for text in job if (why := _why_not_merged(text, job, config_dir))}
+        refused = {text: why for text in job if (why := _why_not_merged(text, job, composer))}
         if not refused:
             return [f"{' '.join(job)}: {first_line(error)}"]
         rest = [text for text in job if text not in refused]
-        return [*(f"{text}: {why}" for text, why in refused.items()), *_value_findings(rest, config_dir)]
+        return [*(f"{text}: {why}" for text, why in refused.items()), *_value_findings(rest, composer)]
     return []
 
 
-def _why_not_merged(text: str, job: Sequence[str], config_dir: str | None) -> str | None:
+def _why_not_merged(text: str, job: Sequence[str], composer: Composer) -> str | None:
     """What Hydra says of one override beside the choices of its job: a mapping does not go where a list is."""
     choices = [other for other in job if "." not in other.partition("=")[0]]
     try:
-        compose_overrides([*choices, text] if text not in choices else choices[: choices.index(text) + 1], config_dir)
+        composer.compose([*choices, text] if text not in choices else choices[: choices.index(text) + 1])
     except (HydraException, OmegaConfBaseException) as error:
         if isinstance(error.__cause__, ConfigAttributeError | ConfigKeyError):  # there is no such key in this job
             return None

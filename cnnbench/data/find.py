@@ -29,6 +29,12 @@ def find_data(node: Mapping[str, Any]) -> Source:
     return build(DATASETS, "data", source_settings(node))
 
 
+def read_once(source: Source) -> Source:
+    """The same data set, its training and test parts in memory: `read` gives them without reading."""
+    parts = {part: source.read(part) for part in PARTS if getattr(source, f"has_{part}")}
+    return replace(source, read=lambda part: parts[part] if part in parts else source.read(part))
+
+
 def source_settings(node: Mapping[str, Any]) -> dict[str, Any]:
     """The part of `config.data` that says where the images come from, without how they are split."""
     return {key: value for key, value in node.items() if key not in SPLITTING}

@@ -219,9 +219,25 @@ def how_it_ended(error: BaseException) -> dict[str, Any]:
     return {"status": "interrupted" if exit_code > 128 else "failed", "error": text, "exit_code": exit_code}
 
 
+def record_ending(path: Path, *, error: str, exit_code: int) -> None:
+    """Notes in `path` how the process of a run ended that could not do so itself; nothing where it has."""
+    ending = {"status": "failed", "error": error, "exit_code": exit_code}
+    if not is_run(path):
+        _write_ending(path, ending)
+        return
+    with RunFolder(path, resume=True) as run:
+        if run.summary["status"] == "running":
+            run.log(f"error: {error}")
+            run.update_summary(**ending)
+
+
 def record_failure(path: Path, error: BaseException) -> None:
     """Notes in `path` how a job ended that may not have come as far as to make its run folder."""
     if not is_run(path):
-        with disk_errors(path):
-            path.mkdir(parents=True, exist_ok=True)
-        write_atomically(path / SUMMARY, (to_json(unknown_run() | how_it_ended(error)) + "\n").encode())
+        _write_ending(path, how_it_ended(error))
+
+
+def _write_ending(path: Path, ending: Mapping[str, Any]) -> None:
+    with disk_errors(path):
+        path.mkdir(parents=True, exist_ok=True)
+    write_atomically(path / SUMMARY, (to_json(unknown_run() | dict(ending)) + "\n").encode())

@@ -13,6 +13,7 @@ from typing import Any
 FORMAT = 1
 SUMMARY, METRICS, CONFIG, ENVIRONMENT = "summary.json", "metrics.jsonl", "config.yaml", "environment.json"
 PREDICTIONS, LOG, CRASH_LOG, LOCK, CHECKPOINTS = "predictions.npz", "train.log", "crash.log", ".lock", "checkpoints"
+OUTPUT = "output.log"  # what libraries print in a job of a sweep
 MANIFEST = "manifest.json"  # in the folder of the checkpoints
 
 ENDING = ("status", "error", "exit_code")  # of a summary: what a process that is killed cannot note

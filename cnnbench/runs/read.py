@@ -44,6 +44,14 @@ def is_run(path: Path) -> bool:
     return (path / SUMMARY).is_file()
 
 
+def summary_of(path: Path) -> dict[str, Any]:
+    """The summary of a run; empty where there is none that can be read."""
+    try:
+        return read_summary(path)
+    except DataError:
+        return {}
+
+
 def read_summary(path: Path) -> dict[str, Any]:
     """summary.json of a run.
 

@@ -1,14 +1,16 @@
 """Stopping on request: the first signal ends the work where it stands or, in training, after its batch is saved.
 
-A second signal leaves at once, for the first restores what the system does by default. SIGHUP, when a terminal closes,
-and SIGUSR1 and SIGUSR2, which SLURM sends before a time limit, count as SIGTERM. A signal that the process was started
-to ignore, as by nohup, stays ignored. Python allows handlers in the main thread only; elsewhere nothing here acts.
+A second Ctrl-C leaves at once, for the first restores what the system does by default; so does a second SIGTERM that
+is none of the burst in which SLURM sends it. SIGHUP, when a terminal closes, and SIGUSR1 and SIGUSR2, which SLURM sends
+before a time limit, count as SIGTERM. A signal that the process was started to ignore, as by nohup, stays ignored.
+Python allows handlers in the main thread only; elsewhere nothing here acts.
 """
 
 import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -19,6 +21,7 @@ from cnnbench.errors import DiskError, Interrupted
 NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2")
 STOPPING = tuple(getattr(signal, name) for name in NAMES if hasattr(signal, name))
 SECONDS_UNTIL_SENT_AGAIN = 0.02
+ONE_REQUEST = 1.0  # seconds within which several are one: to preempt a job SLURM sends SIGTERM twice, 6 to 40 ms apart
 
 Handlers = dict[int, Any]
 
@@ -117,6 +120,7 @@ class StopSignals:
 
     def __init__(self) -> None:
         self.received: int | None = None
+        self._received_at = 0.0
         self._before: Handlers = {}
 
     def __enter__(self) -> "StopSignals":
@@ -128,8 +132,19 @@ class StopSignals:
         install(self._before)
 
     def _receive(self, number: int, _: FrameType | None) -> None:
-        self.received = meaning(number)
-        leave_at_the_next()
+        if self.received is None:
+            self.received, self._received_at = meaning(number), time.monotonic()
+            if meaning(number) == signal.SIGINT:
+                leave_at_the_next()
+        elif meaning(number) == signal.SIGINT or time.monotonic() - self._received_at > ONE_REQUEST:
+            leave_at_the_next()
+            signal.raise_signal(number)
+
+
+def listen_to(number: int) -> None:
+    """For a job of a sweep: of the signals that stop it hears this one alone, by which its supervisor asks it to."""
+    ignore_signals()
+    signal.signal(number, signal.SIG_DFL)
 
 
 def ignore_signals() -> None:

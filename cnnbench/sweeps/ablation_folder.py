@@ -9,7 +9,6 @@ from typing import Any
 from cnnbench.analysis.groups import Run
 from cnnbench.disk import disk_errors, read_regular, write_atomically
 from cnnbench.errors import DataError
-from cnnbench.runs.folder import RunFolder
 from cnnbench.runs.read import is_run, read_summary
 from cnnbench.runs.variant_names import PLAN
 
@@ -68,7 +67,7 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Job:
+class PlannedRun:
     """One run of the plan."""
 
     variant: str
@@ -80,9 +79,9 @@ class Job:
         return f"{self.variant}-seed{self.seed}"
 
 
-def all_jobs(plan: Plan) -> list[Job]:
+def all_jobs(plan: Plan) -> list[PlannedRun]:
     """The runs of the plan, seed by seed: variants take turns, so that a machine's moods meet all of them alike."""
-    jobs = [Job(variant, seed) for seed in plan.seeds for variant in plan.variants]
+    jobs = [PlannedRun(variant, seed) for seed in plan.seeds for variant in plan.variants]
     return [job for job in jobs if plan.looks is None or job.seed < plan.looks.granted[job.variant]]
 
 
@@ -160,7 +159,7 @@ def read_plan(folder: Path) -> Plan:
         raise DataError(f"{file}: cannot be read ({type(error).__name__}: {error}); repeat the ablation") from None
 
 
-def unfinished(folder: Path, plan: Plan) -> list[Job]:
+def unfinished(folder: Path, plan: Plan) -> list[PlannedRun]:
     """The jobs of the plan that have no run in the folder that has come to its end."""
     return [job for job in all_jobs(plan) if not is_done(folder / job.folder, plan.variants[job.variant].group_hash)]
 
@@ -183,26 +182,7 @@ def is_finished(path: Path) -> bool:
         return False
 
 
-def set_aside(folder: Path, jobs: Sequence[Job]) -> None:
-    """Renames what earlier attempts at these jobs have left to `<name>.failed-<k>`.
-
-    Raises:
-        RunInUseError: a process is still at work on one of them.
-    """
-    for path in [folder / job.folder for job in jobs]:
-        if not path.exists():
-            continue
-        if is_run(path):
-            with RunFolder(path, resume=True):  # nobody else holds it
-                pass
-        number = 1
-        while (aside := path.with_name(f"{path.name}.failed-{number}")).exists():
-            number += 1
-        with disk_errors(path):
-            path.rename(aside)
-
-
-def why_not_done(folder: Path, jobs: Sequence[Job]) -> dict[str, str]:
+def why_not_done(folder: Path, jobs: Sequence[PlannedRun]) -> dict[str, str]:
     """By folder name, why each of these jobs, none of which is done, is not."""
     reasons = {}
     for job in jobs:

@@ -1,20 +1,20 @@
 """The runs of an ablation: planned and checked before anything is written, then trained as the jobs of a sweep."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from glob import escape
+from dataclasses import dataclass, replace
 from pathlib import Path
-from signal import SIGINT
 from typing import Annotated, Literal
 
 from cnnbench.analysis.metrics import margin_in
 from cnnbench.analysis.statistics.levels import FEWEST_PAIRS
 from cnnbench.analysis.statistics.looks import looks_up_to
 from cnnbench.config.compose import compose
+from cnnbench.config.composition import Composer
 from cnnbench.config.overrides import refuse_mistakes
 from cnnbench.config.run_config import RunConfig
 from cnnbench.config.settings import PositiveInt, Range
-from cnnbench.errors import ConfigError, Interrupted
+from cnnbench.config.sweep_settings import check_composed
+from cnnbench.errors import ConfigError
 from cnnbench.progress import loading_torch
 from cnnbench.runs.identity import group_hash
 from cnnbench.sweeps.ablation import (
@@ -27,21 +27,22 @@ from cnnbench.sweeps.ablation import (
     refuse_equal,
 )
 from cnnbench.sweeps.ablation_folder import (
-    Job,
     Looks,
     Plan,
+    PlannedRun,
     PlannedVariant,
     all_jobs,
     is_finished,
-    set_aside,
     unfinished,
     why_not_done,
     with_old_plan,
     write_plan,
 )
 from cnnbench.sweeps.by_looks import grant_seeds, seconds_in, take_look
-from cnnbench.sweeps.jobs import run_jobs, sweep_folder
-from cnnbench.sweeps.watch import watching
+from cnnbench.sweeps.jobs import Job
+from cnnbench.sweeps.launch import held_sweep, run_watched, sweep_folder
+from cnnbench.sweeps.launchers import Launch
+from cnnbench.sweeps.watch import spell_seconds
 
 
 @dataclass(frozen=True)
@@ -66,14 +67,18 @@ class Planned:
     folder: Path
     plan: Plan
     wanted: int
-    jobs: list[Job]
+    jobs: list[PlannedRun]
     seconds: Mapping[str, float]
-    hydra_overrides: list[str]
+    of_sweep: list[str]
+    arguments: list[str]
     config_dir: str | None
 
 
-def plan_runs(settings: Settings, overrides: Sequence[str], config_dir: str | None) -> Planned:
+def plan_runs(
+    settings: Settings, overrides: Sequence[str], config_dir: str | None, arguments: Sequence[str]
+) -> Planned:
     """Looks at everything that can be wrong, and times a few steps of each variant that is still to be trained.
+    `arguments` are the command line.
 
     Raises:
         CnnbenchError: what the user can mend, before anything is written.
@@ -110,7 +115,9 @@ def plan_runs(settings: Settings, overrides: Sequence[str], config_dir: str | No
         plan = grant_seeds(folder, plan, seconds)
         refuse_small_budget(plan, seconds)
     wanted = plan if plan.looks else new
-    return Planned(folder, plan, len(all_jobs(wanted)), unfinished(folder, wanted), seconds, hydras, config_dir)
+    return Planned(
+        folder, plan, len(all_jobs(wanted)), unfinished(folder, wanted), seconds, hydras, list(arguments), config_dir
+    )
 
 
 def looks_of(settings: Settings, variants: Sequence[str]) -> Looks | None:
@@ -139,18 +146,19 @@ def refuse_small_budget(plan: Plan, seconds: Mapping[str, float]) -> None:
     if looks and not looks.taken and min(looks.granted.values()) < looks.seeds[0]:
         needed = looks.seeds[0] * sum(seconds.values())
         raise ConfigError(
-            f"budget: the first look, at {looks.seeds[0]} seeds, takes about {needed / 3600:.2g} hours; raise it, or "
+            f"budget: the first look, at {looks.seeds[0]} seeds, takes about {spell_seconds(needed)}; raise it, or "
             "choose fewer with 'techniques=[A,B]'"
         )
 
 
 def split_overrides(overrides: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Those for the runs, and those for Hydra.
+    """Those for the runs, and those that say where and how they are run.
 
     Raises:
         ConfigError: with one line for each that has no place in an ablation.
     """
     hydras = [text for text in overrides if text.lstrip("+~").startswith(("hydra.", "hydra/"))]
+    of_sweep = [text for text in overrides if text.startswith(("sweep=", "sweep."))]
     allowed = ("hydra.sweep.dir=", "hydra/launcher=", "hydra.launcher.")
     findings = [
         f"{text}: ablate chooses this; of Hydra's own keys it takes hydra.sweep.dir and hydra/launcher"
@@ -164,7 +172,7 @@ def split_overrides(overrides: Sequence[str]) -> tuple[list[str], list[str]]:
     ]
     if findings:
         raise ConfigError(*findings)
-    return [text for text in overrides if text not in hydras], hydras
+    return [text for text in overrides if text not in hydras + of_sweep], hydras + of_sweep
 
 
 def compose_all(variants: Sequence[Variant], config_dir: str | None) -> dict[str, RunConfig]:
@@ -184,7 +192,7 @@ def compose_all(variants: Sequence[Variant], config_dir: str | None) -> dict[str
     return configs
 
 
-def train(planned: Planned, tell: Callable[[Plan, Sequence[Job]], None]) -> dict[str, str]:
+def train(planned: Planned, tell: Callable[[Plan, Sequence[PlannedRun]], None]) -> dict[str, str]:
     """Runs the jobs and, where seeds are added, those that each look asks for, of which it `tell`s.
 
     Gives back by folder name why those that failed did.
@@ -203,28 +211,31 @@ def train(planned: Planned, tell: Callable[[Plan, Sequence[Job]], None]) -> dict
     return failures
 
 
-def run(planned: Planned, plan: Plan, jobs: Sequence[Job]) -> dict[str, str]:
+def run(planned: Planned, plan: Plan, jobs: Sequence[PlannedRun]) -> dict[str, str]:
     """Runs jobs of the plan; gives back by folder name why those that failed did.
 
     Raises:
         Interrupted: saying how to go on.
     """
     folder = planned.folder
-    write_plan(folder, plan)
-    set_aside(folder, jobs)
-    overrides = [
-        [*plan.variants[job.variant].overrides, f"seed={job.seed}", f"hydra.sweep.subdir={job.folder}"] for job in jobs
-    ]
-    elsewhere = [text for text in planned.hydra_overrides if not text.startswith("hydra.sweep.dir=")]
-    try:
-        if jobs:
-            names = {escape(job.folder): f"{job.variant} seed={job.seed}" for job in jobs}
-            with watching(folder, names):
-                run_jobs(overrides, [*elsewhere, f"hydra.sweep.dir='{folder}'"], planned.config_dir)
-    except KeyboardInterrupt as stop:
-        left, total = len(unfinished(folder, plan)), len(all_jobs(plan))
-        raise Interrupted(
-            stop.signal_number if isinstance(stop, Interrupted) else SIGINT,
-            f"stopped; {left} of {total} runs are to do, go on with the same command and hydra.sweep.dir='{folder}'",
-        ) from None
+    with held_sweep(folder):
+        write_plan(folder, plan)
+        if not jobs:
+            return {}
+        to_do = {run.folder for run in jobs}
+        of_plan = sweep_jobs(plan, all_jobs(plan), planned.config_dir)
+        launch = Launch(folder, planned.arguments, planned.of_sweep, planned.config_dir)
+        run_watched(of_plan, [job for job in of_plan if job.folder in to_do], launch)
     return why_not_done(folder, [job for job in jobs if not is_finished(folder / job.folder)])
+
+
+def sweep_jobs(plan: Plan, runs: Sequence[PlannedRun], config_dir: str | None) -> list[Job]:
+    """The runs of the plan as jobs of a sweep."""
+    composer = Composer(config_dir)
+    configs = {
+        name: check_composed(composer.compose(plan.variants[name].overrides))
+        for name in dict.fromkeys(run.variant for run in runs)
+    }
+    return [
+        Job(run.folder, (run.variant, f"seed={run.seed}"), replace(configs[run.variant], seed=run.seed)) for run in runs
+    ]

@@ -4,35 +4,33 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from cnnbench.config.compose import compose
-from cnnbench.config.overrides import every_job
 from cnnbench.config.run_config import RunConfig
-from cnnbench.errors import CnnbenchError, ConfigError
+from cnnbench.errors import CnnbenchError
 from cnnbench.progress import loading_torch, waiting
+from cnnbench.sweeps.jobs import Job, without_seed
 
 if TYPE_CHECKING:
     from cnnbench.data import Source
 
 
-def refuse_misfits(overrides: Sequence[str], config_dir: str | None = None) -> None:
-    """Composes every job of a sweep and rehearses it; jobs that differ in their seed alone are one.
+def refuse_misfits(jobs: Sequence[Job], wrong: Mapping[tuple[str, ...], CnnbenchError]) -> None:
+    """Rehearses the jobs; those that differ in their seed alone are one. `wrong` are the errors of others, by what
+    varies in them.
 
     Raises:
         CnnbenchError: with one line for each finding, saying in which jobs where that is not all of them.
     """
-    own = [text for text in overrides if not text.lstrip("+~").startswith(("hydra.", "hydra/", "seed="))]
-    jobs = {" ".join(text for text in job if text not in own): job for job in every_job(own, config_dir)}
-    errors: dict[str, CnnbenchError] = {}
-    configs = {}
-    with waiting(f"looking at all {len(jobs)} configs before the first job starts", 2 * len(jobs)) as wait:
-        for varying, job in jobs.items():
-            try:
-                configs[varying] = compose(job, config_dir)
-            except ConfigError as error:
-                errors[varying] = error
-            wait.advance()
-        errors |= rehearsal_errors(configs, wait.advance)
-    refuse(errors, len(jobs))
+    configs: dict[str, RunConfig] = {}
+    names: dict[str, str] = {}
+    for job in jobs:
+        alike = json.dumps(job.config.as_dict() | {"seed": None}, sort_keys=True)
+        if alike not in names:
+            names[alike] = job.group
+            configs[alike] = job.config
+    with waiting("looking whether the parts of all jobs fit together", len(configs)) as wait:
+        found = {names[alike]: error for alike, error in rehearsal_errors(configs, wait.advance).items()}
+    errors = {without_seed(settings): error for settings, error in wrong.items()}
+    refuse(errors | found, len({*names.values(), *errors}))
 
 
 def rehearsal_errors(

@@ -1,35 +1,34 @@
-"""What a sweep shows: a line for each job that has ended, whatever launcher runs it, and a table of all at the end.
+"""What a sweep shows while it runs, whatever launcher runs it: a line for each job that has ended, and those at work.
 
-The jobs themselves print nothing; what they would have said is in their train.log. The sweep's folder is looked at once
-a second, for a launcher's processes may be anywhere.
+The jobs themselves print nothing; what they would have said is in their train.log. Their folders are looked at once a
+second, for a launcher's processes may be anywhere; what is seen is written to sweep.json.
 """
 
-import shlex
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from cnnbench.console import say, say_exactly, show_table
-from cnnbench.errors import DataError
+from cnnbench.console import say
+from cnnbench.errors import DataError, DiskError
 from cnnbench.progress import Wait, waiting
-from cnnbench.runs.read import is_run, read_summary
+from cnnbench.runs.read import read_metrics, summary_of
+from cnnbench.runs.sweep_record import SweepRecord, write_record
+from cnnbench.sweeps.jobs import Job, record_of
+from cnnbench.sweeps.marks import is_pending
 
 SECONDS_BETWEEN_LOOKS = 1.0
-ENDED = ("finished", "failed", "interrupted")
-MOST_ROWS = 40
+MOST_LINES = 8  # of jobs at work
 
 
 @contextmanager
-def watching(folder: Path, jobs: Mapping[str, str]) -> Iterator[None]:
-    """Shows how the jobs in `folder` end, as long as it lasts.
-
-    `jobs` has what varies in each, by the pattern of its run folder's name.
-    """
-    with waiting(f"running {len(jobs)} jobs in {folder}", len(jobs), clock=False, long=True) as wait:
-        watcher = _Watcher(folder, jobs, wait)
+def watching(folder: Path, jobs: Sequence[Job], to_do: Sequence[Job], arguments: Sequence[str]) -> Iterator[None]:
+    """Shows how those of the `jobs` that are `to_do` run and end, as long as it lasts, and keeps sweep.json."""
+    with waiting(f"{len(to_do)} jobs", len(jobs), len(jobs) - len(to_do), clock=False, long=True) as wait:
+        watcher = _Watcher(folder, jobs, to_do, arguments, wait)
         thread = threading.Thread(target=watcher.watch, daemon=True)
         thread.start()
         try:
@@ -38,51 +37,105 @@ def watching(folder: Path, jobs: Mapping[str, str]) -> Iterator[None]:
             watcher.stopped.set()
             thread.join()
             watcher.look()  # what has ended since
+            watcher.close()
 
 
 class _Watcher:
-    def __init__(self, folder: Path, jobs: Mapping[str, str], wait: Wait) -> None:
+    def __init__(
+        self, folder: Path, jobs: Sequence[Job], to_do: Sequence[Job], arguments: Sequence[str], wait: Wait
+    ) -> None:
         self.folder = folder
-        self.pending = dict(jobs)
-        self.total = len(jobs)
+        self.jobs = {job.folder: record_of(folder, job) for job in jobs}
+        self.pending = {job.folder: job for job in to_do}
+        self._to_do = len(to_do)
+        self.arguments = list(arguments)
         self.wait = wait
         self.stopped = threading.Event()
+        self.best: tuple[float, str] | None = None
+        self._lines: dict[str, tuple[ExitStack, Wait]] = {}
+        self._counts = Counter(finished=len(jobs) - len(to_do))
         self._started = time.monotonic()
+        self._write()
 
     def watch(self) -> None:
         while not self.stopped.wait(SECONDS_BETWEEN_LOOKS):
             self.look()
 
     def look(self) -> None:
-        """Says of each job that has ended meanwhile how it did; of the others that have begun, which they are."""
-        begun = {pattern: summary for pattern in self.pending if (summary := self._summary(pattern))}
-        ended = [pattern for pattern, summary in begun.items() if summary["status"] in ENDED]
-        for pattern in ended:
-            varying = self.pending.pop(pattern)
-            self.wait.advance()
-            left = self._time_left() if pattern == ended[-1] else []
-            say("  ".join([self._position(), *job_parts(varying, begun[pattern]), *left]))
-        running = [self.pending[pattern] for pattern in begun if pattern not in ended]
-        if running:
-            others = f" and {len(running) - 1} more" if len(running) > 1 else ""
-            self.wait.show(f"{self._position()}: {running[0]}{others}", " ".join(self._time_left()))
+        """Says of each job that has ended meanwhile how it did; shows the others that have begun."""
+        before = dict(self.jobs)
+        at_work: dict[str, dict[str, Any]] = {}
+        for name, job in list(self.pending.items()):
+            path = self.folder / name
+            summary = summary_of(path)
+            if not summary:
+                continue
+            if is_pending(path):
+                if summary["status"] == "running":
+                    at_work[name] = summary
+                    self.jobs[name] = record_of(self.folder, job)
+                continue
+            del self.pending[name]
+            self.jobs[name] = record_of(self.folder, job)
+            self._tell(job, summary)
+        self._show(at_work)
+        if self.jobs != before:
+            self._write()
 
-    def _summary(self, pattern: str) -> dict[str, Any] | None:
-        for path in self.folder.glob(pattern):
-            try:
-                return read_summary(path)
-            except DataError:  # it has not begun to write it
-                return None
-        return None
+    def close(self) -> None:
+        """Takes away the lines of the jobs at work, and notes how those stand that did not end."""
+        for stack, _ in self._lines.values():
+            stack.close()
+        self.jobs |= {name: record_of(self.folder, job) for name, job in self.pending.items()}
+        self._write()
 
-    def _position(self) -> str:
-        return f"{self.total - len(self.pending):>{len(str(self.total))}} of {self.total}"
+    def _tell(self, job: Job, summary: Mapping[str, Any]) -> None:
+        self._counts[summary["status"]] += 1
+        self.wait.advance()
+        if (value := rank(summary)) >= 0 and (self.best is None or value > self.best[0]):
+            self.best = value, job.varying
+        total, ended = len(self.jobs), len(self.jobs) - len(self.pending)
+        position = f"{ended:>{len(str(total))}} of {total}"
+        say("  ".join([position, *job_parts(job.varying, summary), *self._time_left()]))
+
+    def _show(self, at_work: Mapping[str, Mapping[str, Any]]) -> None:
+        counts = [f"{count} {status}" for status, count in (self._counts | Counter(running=len(at_work))).items()]
+        best = [f"best {100 * self.best[0]:.2f} % {self.best[1]}"] if self.best else []
+        self.wait.show(", ".join(counts), "  ".join([*best, *self._time_left()]))
+        if not self.wait.live:
+            return
+        for name in [name for name in self._lines if name not in at_work]:
+            self._lines.pop(name)[0].close()
+        for name in list(at_work)[:MOST_LINES]:
+            epochs = self.pending[name].config.epochs
+            if name not in self._lines:
+                stack = ExitStack()
+                self._lines[name] = stack, stack.enter_context(waiting("", epochs, clock=False, long=True))
+            done, beside = progress_of(self.folder / name)
+            self._lines[name][1].reach(done)
+            self._lines[name][1].show(f"  {self.pending[name].varying}", beside)
 
     def _time_left(self) -> list[str]:
-        done = self.total - len(self.pending)
-        if not done or not self.pending:
+        ended = self._to_do - len(self.pending)
+        if not ended or not self.pending:
             return []
-        return [f"about {spell_seconds((time.monotonic() - self._started) / done * len(self.pending))} left"]
+        return [f"about {spell_seconds((time.monotonic() - self._started) / ended * len(self.pending))} left"]
+
+    def _write(self) -> None:
+        with suppress(DiskError):  # the runs are the truth, and who fills the disk says so
+            write_record(self.folder, SweepRecord(self.arguments, list(self.jobs.values())))
+
+
+def progress_of(path: Path) -> tuple[int, str]:
+    """How many epochs a run at work has behind it, and in words how it does."""
+    try:
+        lines = read_metrics(path)
+    except DataError:
+        return 0, ""
+    if not lines:
+        return 0, ""
+    value = lines[-1].get("val_accuracy")
+    return len(lines), f"epoch {len(lines)}" + (f"  val {100 * value:.2f} %" if isinstance(value, float) else "")
 
 
 def job_parts(varying: str, summary: Mapping[str, Any]) -> list[str]:
@@ -109,32 +162,7 @@ def spell_seconds(seconds: float) -> str:
     return f"{whole // 60}:{whole % 60:02d} {unit}"
 
 
-def show_sweep(folder: Path, jobs: Mapping[str, str]) -> None:
-    """A table of all jobs, the best first, and the command that compares them."""
-    found = [(varying, read_summary(path)) for pattern, varying in jobs.items() for path in _runs(folder, pattern)]
-    found.sort(key=lambda job: -rank(job[1]))
-    rows = [row(varying, summary) for varying, summary in found[:MOST_ROWS]]
-    say()
-    show_table(("job", "test accuracy", "validation accuracy", "seconds", "status"), rows)
-    if len(found) > MOST_ROWS:
-        say(f"and {len(found) - MOST_ROWS} more")
-    say(f"\n`cnnbench compare {shlex.quote(str(folder))}` says what made a difference")
-    say_exactly(f"sweep: {folder}")
-
-
-def _runs(folder: Path, pattern: str) -> Sequence[Path]:
-    return [path for path in folder.glob(pattern) if is_run(path)]
-
-
 def rank(summary: Mapping[str, Any]) -> float:
-    """By which jobs are listed: test accuracy, else the best on the validation images; those without come last."""
+    """By which jobs are listed: test accuracy, else the best on the validation images; -1 without one."""
     values = (summary.get("test_accuracy"), summary.get("best_val_accuracy"))
     return next((value for value in values if isinstance(value, float)), -1.0)
-
-
-def row(varying: str, summary: Mapping[str, Any]) -> tuple[str, ...]:
-    """A line of the table."""
-    known = dict(accuracies(summary))
-    seconds = summary.get("total_seconds")
-    shown = f"{seconds:,.1f}" if isinstance(seconds, int | float) else ""
-    return varying, known.get("test", ""), known.get("val", ""), shown, str(summary["status"])

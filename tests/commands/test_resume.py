@@ -174,13 +174,15 @@ def test_resuming_what_is_no_run_says_so_and_makes_nothing(cnnbench, tmp_path):
     assert not (tmp_path / "nothing").exists()
 
 
-def test_a_run_that_never_saved_says_that_it_has_to_be_repeated(train, cnnbench, monkeypatch):
+def test_a_run_that_failed_before_it_saved_begins_again(train, cnnbench, monkeypatch):
+    straight = train("straight")
     monkeypatch.setattr(Recorder, "save", lambda self, is_best: _crash())
     path = train("run", exit_code=1)
     monkeypatch.undo()
-    exit_code, _, err = cnnbench("resume", path)
-    assert exit_code == 65
-    assert err.endswith("holds no checkpoint; the run has to be repeated\n")
+    monkeypatch.chdir(path.parent)
+    assert cnnbench("resume", path)[0] == 0
+    assert summary(path)["weights_sha256"] == summary(straight)["weights_sha256"]
+    assert metrics(path) == metrics(straight)
 
 
 def test_without_its_manifest_a_run_is_not_resumed_and_keeps_its_checkpoints(train, cnnbench, interrupt):

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from cnnbench.errors import DiskError, Interrupted
-from cnnbench.runs.signals import STOPPING, StopSignals, held, interrupting
+from cnnbench.runs.signals import ONE_REQUEST, STOPPING, StopSignals, held, interrupting
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = """
@@ -62,8 +62,18 @@ def test_a_second_signal_of_any_kind_ends_the_process_at_once_with_its_own_code(
     with started(seconds=60) as process:
         process.send_signal(signal.SIGTERM)
         assert process.stdout.readline() == "15\n"
+        time.sleep(0 if second == "SIGINT" else 1.1 * ONE_REQUEST)
         process.send_signal(getattr(signal, second))
         assert process.wait(10) == -getattr(signal, second)  # a shell shows 128 + the number
+
+
+def test_a_burst_of_signals_is_one_request():
+    with started(seconds=0.3) as process:
+        for name in ("SIGTERM", "SIGUSR2", "SIGTERM"):
+            process.send_signal(getattr(signal, name))
+            time.sleep(0.01)
+        assert process.stdout.readline() == "15\n"
+        assert process.wait(10) == 143
 
 
 def test_the_handlers_of_before_are_back_afterwards():

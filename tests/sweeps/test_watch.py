@@ -1,68 +1,71 @@
 import json
 import threading
 
+import pytest
 from run_folders import make_run
 
+from cnnbench.config.compose import compose
+from cnnbench.runs.sweep_record import read_record
 from cnnbench.sweeps import watch
-from cnnbench.sweeps.jobs import folder_pattern, varying_settings
-from cnnbench.sweeps.watch import job_parts, show_sweep, spell_seconds, watching
-
-JOBS = {"0-*": "seed=0", "1-*": "seed=1", "2-*": "seed=2"}
-
-
-def set_status(path, **changes):
-    file = path / "summary.json"
-    file.write_text(json.dumps(json.loads(file.read_text()) | changes))
+from cnnbench.sweeps.jobs import Job
+from cnnbench.sweeps.marks import mark_done, mark_pending
+from cnnbench.sweeps.outcome import show_outcome
+from cnnbench.sweeps.watch import job_parts, spell_seconds, watching
 
 
-def test_jobs_are_told_as_they_end_whoever_runs_them(tmp_path, monkeypatch, capsys):
+@pytest.fixture(scope="module")
+def jobs():
+    config = compose([])
+    return [Job(f"{seed}-simple-digits", (f"seed={seed}",), config) for seed in range(3)]
+
+
+def test_jobs_are_told_as_they_end_whoever_runs_them(tmp_path, monkeypatch, capsys, jobs):
     monkeypatch.setattr(watch, "SECONDS_BETWEEN_LOOKS", 0.01)
     seen, say = threading.Event(), watch.say
     monkeypatch.setattr(watch, "say", lambda line: (say(line), seen.set()))
-    with watching(tmp_path, JOBS):
+    for job in jobs:
+        mark_pending(tmp_path / job.folder)
+    with watching(tmp_path, jobs, jobs, ["train"]):
         make_run(tmp_path / "0-simple-digits", seed=0, test_accuracy=0.5, best_val_accuracy=0.25, total_seconds=3.0)
+        mark_done(tmp_path / "0-simple-digits")
         assert seen.wait(10)
         make_run(tmp_path / "1-simple-digits", seed=1, status="failed", error="model: too large\nby far")
-        make_run(tmp_path / "2-simple-digits", seed=2, status="running")
+        mark_done(tmp_path / "1-simple-digits")
+        make_run(tmp_path / "2-simple-digits", seed=2, status="failed", error="killed; tried once more")
     first, second = capsys.readouterr().out.splitlines()
     assert first.startswith("1 of 3  seed=0  test 50.00 %  val 25.00 %  3.0 s  about ")
     assert second.startswith("2 of 3  seed=1  failed: model: too large; by far  about ")
+    record = read_record(tmp_path)
+    assert [(job.varying, job.state) for job in record.jobs] == [
+        ("seed=0", "finished"), ("seed=1", "failed"), ("seed=2", "failed"),
+    ]  # fmt: skip
+    assert record.jobs[1].error == "model: too large\nby far"
 
 
-def test_a_folder_without_a_readable_summary_is_waited_for(tmp_path, capsys):
-    with watching(tmp_path, JOBS):
-        (tmp_path / "0-simple-digits").mkdir()
-        (tmp_path / "1-simple-digits").mkdir()
+def test_a_folder_without_a_readable_summary_is_waited_for(tmp_path, capsys, jobs):
+    (tmp_path / "0-simple-digits").mkdir()
+    (tmp_path / "1-simple-digits").mkdir()
+    with watching(tmp_path, jobs, jobs, ["train"]):
         (tmp_path / "1-simple-digits" / "summary.json").write_text("{")
     assert capsys.readouterr().out == ""
+    assert [job.state for job in read_record(tmp_path).jobs] == ["waiting"] * 3
 
 
-def test_the_table_at_the_end_has_the_best_first_and_the_command_that_compares(tmp_path, capsys):
-    folder = tmp_path / "my sweep"
-    for seed, accuracy in enumerate((0.5, 0.75, None)):
-        make_run(folder / f"{seed}-simple-digits", seed=seed, accuracy=accuracy, best_val_accuracy=None)
-    set_status(folder / "2-simple-digits", status="failed")
-    show_sweep(folder, JOBS)
+def test_the_table_at_the_end_has_a_row_for_each_group_the_best_first(tmp_path, capsys, jobs):
+    folder, config = tmp_path / "my sweep", jobs[0].config
+    named = [Job(f"{n}", (f"lr={lr}", f"seed={n % 2}"), config) for n, lr in enumerate((1, 1, 2, 2))]
+    for job, accuracy in zip(named, (0.5, 0.75, 0.875, None), strict=True):
+        make_run(folder / job.folder, accuracy=accuracy, best_val_accuracy=None, config_hash=job.config_hash)
+    file = folder / "3" / "summary.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"status": "failed"}))
+    show_outcome(folder, named)
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines[1:5]] == ["job", "seed=1", "seed=0", "seed=2"]
-    assert lines[4].split()[-1] == "failed"
+    assert [line.split("  ")[0] for line in lines[1:4]] == ["group", "lr=2", "lr=1"]
+    assert lines[2].split()[1:] == ["1", "of", "2", "87.50", "%"]
+    assert lines[3].split()[1:] == ["2", "62.50", "±", "17.68", "%"]
+    assert lines[-3] == "3 of 4 jobs finished"
     assert lines[-2] == f"`cnnbench compare '{folder}'` says what made a difference"
     assert lines[-1] == f"sweep: {folder}"
-
-
-def test_what_varies_is_told_by_job_and_what_does_not_is_left_out():
-    jobs = varying_settings(["model=simple,deep", "epochs=3", "seed=range(0,2)"], None)
-    assert jobs == {
-        "0-*": "model=simple seed=0",
-        "1-*": "model=simple seed=1",
-        "2-*": "model=deep seed=0",
-        "3-*": "model=deep seed=1",
-    }
-
-
-def test_folders_that_the_user_names_are_found():
-    assert folder_pattern("job${hydra:job.num}", 3) == "job3"
-    assert folder_pattern("'${hydra:job.num}_${model.name}'", 3) == "3_*"
 
 
 def test_seconds_are_told_as_people_say_them():

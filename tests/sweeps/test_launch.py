@@ -1,12 +1,15 @@
 import json
-import signal
+import os
 
 import pytest
+import yaml
 from tiny import TINY, summary
 
 from cnnbench.config.compose import compose
+from cnnbench.disk import take_lock
 from cnnbench.errors import ConfigError
-from cnnbench.recorder import Recorder
+from cnnbench.runs.read import read_config
+from cnnbench.sweeps.launch import quoted
 
 
 def lines(err):
@@ -93,7 +96,11 @@ def test_a_kernel_larger_than_its_map_is_named_before_a_folder_is_made(cnnbench,
         (["model=deep,simpel"], "model=simpel: no such model; did you mean 'simple'?"),
         (["seed=0,1", "optimizer.lr=0.1,nan"], "optimizer.lr=nan: should be a number > 0"),
         (["seed=0,1", "epohcs=3"], "epohcs: unknown key; did you mean epochs=3?"),
-        (["model=plain,simple", "model.stride=1,2"], "model=simple model.stride=1: Could not override 'model.stride'."),
+        (["model=plain,simple", "model.stride=1,-2"], "model.stride=-2: should be a whole number"),
+        (["optimizer=rmsprop,adamw", "optimizer.nesterov=true"], "optimizer.nesterov: unknown key"),
+        (["seed=0,1", "sweep.retries=-1"], "sweep.retries=-1: should be a whole number >= 0"),
+        (["seed=0,1", "sweep.retires=1"], "sweep.retires: unknown key; did you mean sweep.retries=1?"),
+        (["seed=0,1", "sweep=slrum"], "sweep=slrum: no such sweep; did you mean 'slurm'?"),
         (["regularization=[mixup],[ema,emma]"], "regularization=emma: no such regularization; did you mean 'ema'?"),
     ],
 )
@@ -199,29 +206,99 @@ def test_a_job_that_fails_before_its_run_starts_leaves_a_summary(cnnbench, tmp_p
     assert [summary(path)["exit_code"] for path in (tmp_path / "sweep").glob("*-simple-*")] == [69, 69]
 
 
-def test_a_sweep_into_the_folder_of_another_is_refused(cnnbench, tmp_path):
-    sweep = ["-m", *TINY, "epochs=1", "seed=0,1", "hydra.sweep.dir=sweep"]
-    assert cnnbench("train", *sweep)[0] == 0
-    exit_code, _, err = cnnbench("train", *sweep)
+def test_the_settings_of_a_sweep_mean_nothing_to_one_run(cnnbench, tmp_path):
+    exit_code, _, err = cnnbench("train", *TINY, "sweep.retries=1", "sweep=joblib")
+    assert exit_code == 2
+    assert lines(err) == [
+        "sweep.retries=1: says how a sweep is run; add -m, or leave it out",
+        "sweep=joblib: says how a sweep is run; add -m, or leave it out",
+    ]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_setting_goes_to_the_choices_that_have_it(cnnbench, tmp_path):
+    sweep = ["optimizer=sgd,adam", "optimizer.momentum=0.8,0.9", "hydra.sweep.dir=sweep"]
+    exit_code, out, err = cnnbench("train", "-m", *TINY, "epochs=1", *sweep)
+    assert exit_code == 0
+    assert err.splitlines() == [
+        "note: optimizer.momentum=0.8: goes to the 1 jobs that have this setting, 1 have not",
+        "note: optimizer.momentum=0.9: goes to the 1 jobs that have this setting, 1 have not",
+        "note: 1 of 4 combinations come to the same as another, and are run once",
+    ]
+    momenta = [read_config(tmp_path / "sweep" / f"{n}-simple-synthetic")["optimizer"].get("momentum") for n in range(3)]
+    assert momenta == [0.8, 0.9, None]
+    assert "optimizer=adam" in out
+
+
+def test_folders_may_have_any_name(cnnbench, tmp_path):
+    name = 'it\'s "my" sweep ${x} \\'
+    sweep = ["seed=0,1", f"hydra.sweep.dir={quoted(name)}", "hydra.sweep.subdir=s${seed}"]
+    sweep[-1] = "hydra.sweep.subdir='${slug:${seed}}-${slug:${optimizer.lr}}'"
+    assert cnnbench("train", "-m", *TINY, "epochs=1", *sweep)[0] == 0
+    assert [summary(tmp_path / name / f"{seed}-0.002")["status"] for seed in (0, 1)] == ["finished"] * 2
+    exit_code, out, _ = cnnbench("resume", name)
+    assert (exit_code, out.splitlines()[0]) == (0, "2 of 2 jobs are done already")
+
+
+def test_two_jobs_of_one_folder_are_refused_before_they_start(cnnbench, tmp_path):
+    sweep = ["seed=0,1", "hydra.sweep.dir=sweep", "hydra.sweep.subdir=same"]
+    exit_code, _, err = cnnbench("train", "-m", *TINY, *sweep)
+    assert exit_code == 2
+    assert lines(err) == [
+        "hydra.sweep.subdir: gives seed=1 the folder of another job, same; add ${hydra:job.num} to it"
+    ]
+    assert not (tmp_path / "sweep").exists()
+
+
+def test_a_dry_run_says_how_long_it_takes_and_writes_nothing(cnnbench, tmp_path):
+    exit_code, out, _ = cnnbench("train", "-m", *TINY, "seed=0,1", "optimizer=sgd,adam", "--dry-run")
+    assert exit_code == 0
+    rows = [line.split() for line in out.splitlines()[1:5]]
+    assert [row[:3] for row in rows] == [
+        [f"{number}-simple-synthetic", f"seed={number // 2}", f"optimizer={['sgd', 'adam'][number % 2]}"]
+        for number in range(4)
+    ]
+    assert all(row[-1] == "s" for row in rows)
+    assert out.splitlines()[6].startswith("4 of 4 jobs to run, about ")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_same_command_again_runs_what_is_new_and_nothing_else(cnnbench, tmp_path):
+    sweep = ["train", "-m", *TINY, "epochs=1", "hydra.sweep.dir=sweep"]
+    assert cnnbench(*sweep, "seed=1,2")[0] == 0
+    before = {path.name: path.read_bytes() for path in tmp_path.glob("sweep/*/summary.json")}
+    exit_code, out, _ = cnnbench(*sweep, "seed=0,1,2")
+    assert exit_code == 0
+    assert out.splitlines()[0] == "2 of 3 jobs are done already"
+    assert {path.name: path.read_bytes() for path in tmp_path.glob("sweep/[01]-*/summary.json")} == before
+    assert summary(tmp_path / "sweep" / "2-simple-synthetic")["seed"] == 0
+    record = json.loads((tmp_path / "sweep" / "sweep.json").read_text())
+    assert [(job["folder"][0], job["varying"], job["state"]) for job in record["jobs"]] == [
+        ("2", "seed=0", "finished"),
+        ("0", "seed=1", "finished"),
+        ("1", "seed=2", "finished"),
+    ]
+    assert yaml.safe_load((tmp_path / "sweep" / "multirun.yaml").read_text())["hydra"]["sweep"]["dir"] == str(
+        tmp_path / "sweep"
+    )
+
+
+def test_a_folder_that_holds_something_else_is_refused(cnnbench, tmp_path, train):
+    train("sweep/run")
+    exit_code, _, err = cnnbench("train", "-m", *TINY, "seed=0,1", "hydra.sweep.dir=sweep")
     assert exit_code == 65
-    assert lines(err) == ["sweep: holds runs already; choose another folder with hydra.sweep.dir=PATH"]
+    assert lines(err) == ["sweep: holds runs of something else; choose another folder with hydra.sweep.dir=PATH"]
 
 
-def test_a_signal_ends_the_whole_sweep(cnnbench, tmp_path, monkeypatch):
-    after_batch = Recorder.after_batch
-
-    def interrupted(self, training, images):
-        signal.raise_signal(signal.SIGTERM)
-        after_batch(self, training, images)
-
-    monkeypatch.setattr(Recorder, "after_batch", interrupted)
-    exit_code, _, err = cnnbench("train", "-m", *TINY, "seed=0,1,2", "hydra.sweep.dir=sweep")
-    assert exit_code == 143
-    assert err.startswith("note: stopped and saved; go on with: cnnbench resume ")
-    assert [summary(path)["status"] for path in (tmp_path / "sweep").glob("*-simple-*")] == ["interrupted"]
-    monkeypatch.undo()
-    monkeypatch.chdir(tmp_path)
-    assert cnnbench("resume", "sweep/0-simple-synthetic")[0] == 0
+def test_a_sweep_that_another_process_runs_is_left_alone(cnnbench, tmp_path):
+    (tmp_path / "sweep").mkdir()
+    lock = take_lock(tmp_path / "sweep" / ".lock", wait=False)
+    try:
+        exit_code, _, err = cnnbench("train", "-m", *TINY, "seed=0,1", "hydra.sweep.dir=sweep")
+    finally:
+        os.close(lock)
+    assert exit_code == 75
+    assert lines(err) == ["sweep: another process runs this sweep; wait or choose another folder"]
 
 
 def test_choices_of_the_users_own_folder_are_found_and_checked(cnnbench, tmp_path):

@@ -1,0 +1,205 @@
+"""The Hydra application behind `cnnbench train`: overrides in, checked runs out."""
+
+import os
+import re
+import secrets
+import shlex
+import sys
+from argparse import Namespace
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from pathlib import Path
+from signal import SIGINT
+
+from hydra._internal.utils import get_args_parser
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from cnnbench.config.compose import parse_options
+from cnnbench.config.composition import CONFIG, first_line, make_hydra
+from cnnbench.config.overrides import refuse_mistakes
+from cnnbench.config.refusal import is_hydras
+from cnnbench.config.sweep_settings import check_composed
+from cnnbench.config.tables import OF_SWEEPS
+from cnnbench.console import say
+from cnnbench.disk import disk_errors, make_folder, take_lock
+from cnnbench.errors import ConfigError, DataError, DiskError, Interrupted, RunInUseError, SweepError
+from cnnbench.progress import loading_torch
+from cnnbench.runs.format import LOCK
+from cnnbench.runs.read import is_run
+from cnnbench.runs.sweep_record import SweepRecord, is_sweep, read_record
+from cnnbench.sweeps.forecast import show_forecast
+from cnnbench.sweeps.isolation import worker_of_this_process
+from cnnbench.sweeps.jobs import Job, failures, is_done
+from cnnbench.sweeps.launchers import Launch, literal, run_jobs
+from cnnbench.sweeps.outcome import show_outcome
+from cnnbench.sweeps.planning import plan_jobs
+from cnnbench.sweeps.watch import watching
+
+DRY_RUN = "--dry-run"
+
+
+class JobEnded(KeyboardInterrupt):
+    """Carries the `error` of a run through Hydra, which lets nothing else pass without a line of its own."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(error)
+        self.error = error
+
+
+def launch(arguments: Sequence[str]) -> None:
+    """Runs what `cnnbench train` was asked for: one run, a sweep (`-m`), or a look at the config (`--cfg job`).
+
+    Raises:
+        ConfigError: with one line for every mistake in any job, before the first has started.
+        DataError: the folder of the sweep holds other runs.
+        DiskError: the run folder cannot be made.
+        Interrupted: a signal stopped it.
+        SweepError: with one line for every job of a sweep that failed.
+    """
+    is_dry = DRY_RUN in arguments
+    options = parse_options([text for text in arguments if text != DRY_RUN])
+    looks = options.help or options.hydra_help or options.cfg or options.info  # these need no torch
+    refuse_mistakes(options.overrides, options.config_dir, sweep=options.multirun, values=not looks)
+    sys.argv = ["cnnbench train", *arguments]  # for environment.json
+    if (options.multirun or is_dry) and not looks:
+        sweep(options, ["train", *arguments], is_dry=is_dry)
+        return
+    if not looks:
+        refuse_settings_of_sweeps(options.overrides)
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing and leaving
+    try:
+        call_hydra(options)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(first_line(error)) from None
+    except JobEnded as ended:
+        raise ended.error from None
+    except OSError as error:
+        if error.filename is None:
+            raise
+        raise DiskError(f"{error.filename}: {error.strerror}; choose another folder with hydra.run.dir=PATH") from error
+
+
+def call_hydra(options: Namespace) -> None:
+    """Has Hydra do what the options say; it reads no command line of its own."""
+    ours, overrides = make_hydra(options.config_dir), list(options.overrides)
+    if options.help:
+        ours.app_help(CONFIG, get_args_parser(), options)
+    elif options.hydra_help:
+        ours.hydra_help(CONFIG, get_args_parser(), options)
+    elif options.cfg:
+        ours.show_cfg(CONFIG, overrides, options.cfg, package=None, resolve=options.resolve)
+    elif options.info:
+        ours.show_info(options.info, CONFIG, overrides)
+    else:
+        ours.run(CONFIG, run, overrides)
+
+
+def run(composed: DictConfig) -> None:
+    """One run, into the folder Hydra chose."""
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    try:
+        with loading_torch():
+            from cnnbench.experiment import run_experiment
+
+        run_experiment(check_composed(composed), folder)
+    except (Exception, KeyboardInterrupt) as error:
+        with suppress(OSError):  # only where the run made nothing in it
+            folder.rmdir()
+        if not isinstance(error, Exception):
+            raise  # Hydra lets it pass
+        raise JobEnded(error) from None
+
+
+def refuse_settings_of_sweeps(overrides: Sequence[str]) -> None:
+    """Raises: ConfigError, with one line for each override that only a sweep could heed."""
+    parsed = OverridesParser.create().parse_overrides(list(overrides))
+    idle = [o.input_line for o in parsed if o.key_or_group.split(".")[0] in OF_SWEEPS]
+    if idle:
+        raise ConfigError(*(f"{text}: says how a sweep is run; add -m, or leave it out" for text in idle))
+
+
+def sweep(options: Namespace, arguments: list[str], *, is_dry: bool) -> None:
+    """Runs every combination of the values that is not done yet, and shows what came of it; with `is_dry`, what it
+    would run and how long that takes.
+
+    Raises:
+        CnnbenchError: as `launch`.
+    """
+    parsed = OverridesParser.create().parse_overrides(list(options.overrides))
+    theirs = [str(o.input_line) for o in parsed if is_hydras(o) or o.key_or_group.split(".")[0] in OF_SWEEPS]
+    folder = sweep_folder(options.overrides, "sweep")
+    if any(map(is_run, folder.glob("*"))) and not is_sweep(folder):
+        raise DataError(f"{folder}: holds runs of something else; choose another folder with hydra.sweep.dir=PATH")
+    before = read_record(folder) if is_sweep(folder) else SweepRecord(arguments, [])
+    how = Launch(folder, arguments, theirs, options.config_dir)
+    is_over = before.jobs and all(job.state == "finished" for job in before.jobs)
+    if how.is_here and not is_dry and not is_over:
+        worker_of_this_process(None).begin()  # it loads while this process plans
+    jobs = plan_jobs(options.overrides, options.config_dir, {job.config_hash: job.folder for job in before.jobs})
+    if is_dry:
+        show_forecast(folder, jobs, how.side_by_side(len(jobs)))
+        return
+    to_do = [job for job in jobs if not is_done(folder, job)]
+    with held_sweep(folder):
+        if len(to_do) < len(jobs):
+            say(f"{len(jobs) - len(to_do)} of {len(jobs)} jobs are done already")
+        if to_do:
+            run_watched(jobs, to_do, how)
+    show_outcome(folder, jobs)
+    if failed := failures(folder, jobs):
+        raise SweepError(*failed)
+
+
+def run_watched(jobs: Sequence[Job], to_do: Sequence[Job], how: Launch) -> None:
+    """Runs those of the jobs of a sweep that are to do, and shows how they do.
+
+    Raises:
+        Interrupted: a signal stopped the sweep; it says how to go on.
+    """
+    try:
+        with watching(how.folder, jobs, to_do, how.arguments):
+            run_jobs(to_do, how)
+    except KeyboardInterrupt as stop:
+        left = sum(not is_done(how.folder, job) for job in jobs)
+        number = stop.signal_number if isinstance(stop, Interrupted) else SIGINT
+        again = f"cnnbench resume {shlex.quote(str(how.folder))}"
+        raise Interrupted(number, f"stopped; {left} of {len(jobs)} jobs are to do, go on with: {again}") from None
+
+
+@contextmanager
+def held_sweep(folder: Path) -> Iterator[None]:
+    """Holds the folder of a sweep, which is made where it is not there.
+
+    Raises:
+        RunInUseError: another process runs a sweep there.
+    """
+    make_folder(folder)
+    with disk_errors(folder):
+        try:
+            lock = take_lock(folder / LOCK, wait=False)
+        except BlockingIOError:
+            raise RunInUseError(f"{folder}: another process runs this sweep; wait or choose another folder") from None
+    try:
+        yield
+    finally:
+        os.close(lock)
+
+
+def quoted(text: object) -> str:
+    """`text` as the value of an override that Hydra takes letter by letter."""
+    escaped = re.sub(r"(\\*)('|$)", lambda found: 2 * found[1] + found[2].replace("'", r"\'"), literal(text))
+    return f"'{escaped}'"
+
+
+def sweep_folder(overrides: Sequence[str], kind: str) -> Path:
+    """What `hydra.sweep.dir` names; where it is not given outputs/<date>/<time>-<kind>-<4 hex>."""
+    for override in OverridesParser.create().parse_overrides(list(overrides)):
+        if override.key_or_group == "hydra.sweep.dir":
+            return Path(OmegaConf.create([override.value()])[0])  # Hydra's own words in it, as ${now:%H}, resolved
+    now = datetime.now()
+    return Path(f"outputs/{now:%Y-%m-%d}/{now:%H-%M-%S}-{kind}-{secrets.token_hex(2)}")
