@@ -77,6 +77,28 @@ def take_lock(file: Path, *, wait: bool) -> int:
     return descriptor
 
 
+def is_locked(file: Path) -> bool | None:
+    """Whether a process holds the lock on `file`; None where the file system has no locks, or it cannot be opened.
+
+    Nothing is written, and who looks at the same time sees no lock of ours.
+    """
+    try:
+        descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
+    return False
+
+
 @contextmanager
 def locked(file: Path, cure: str) -> Iterator[None]:
     """Holds the lock on `file`, waiting while another process does.
