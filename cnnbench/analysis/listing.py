@@ -30,7 +30,6 @@ class Listed:
 
     Attributes:
         path: where it lies.
-        below: its path relative to the folder in which it was looked for; its own name where it is that.
         summary: what summary.json says; empty where it cannot be read.
         status: that of the summary, but "killed" of a run that no process works on, "broken" where the summary cannot
             be read, "newer" where a newer cnnbench wrote it.
@@ -39,7 +38,6 @@ class Listed:
     """
 
     path: Path
-    below: Path
     summary: Mapping[str, Any]
     status: str
     error: str | None
@@ -69,7 +67,7 @@ def list_runs(folders: Sequence[Path]) -> list[Listed]:
     Raises:
         DataError: a folder is not there, or there is no run folder.
     """
-    found = [read_listed(path, place_below(path, folders)) for path in find_runs(folders)]
+    found = [read_listed(path) for path in find_runs(folders)]
     if not found:
         where = " ".join(map(str, folders))
         raise DataError(f"{where}: no run folder; give folders that `cnnbench train` wrote")
@@ -86,7 +84,7 @@ def place_below(path: Path, folders: Iterable[Path]) -> Path:
     return Path(path.resolve().name)
 
 
-def read_listed(path: Path, below: Path) -> Listed:
+def read_listed(path: Path) -> Listed:
     """The run in a folder, in whatever state it is."""
     try:
         tags, why = read_tags(path), None
@@ -95,13 +93,13 @@ def read_listed(path: Path, below: Path) -> Listed:
     try:
         summary = read_summary(path)
     except DataError as error:
-        return Listed(path, below, {}, NEWER if "has format" in str(error) else BROKEN, str(error), tags)
+        return Listed(path, {}, NEWER if "has format" in str(error) else BROKEN, str(error), tags)
     status, reason = summary.get("status"), summary.get("error")
     if status == RUNNING:
         status = KILLED if is_locked(path / LOCK) is False else RUNNING
     elif status not in ENDINGS:
         status, reason = BROKEN, f"{path}: its summary has no status; the run has to be repeated"
-    return Listed(path, below, summary, status, why if reason is None else str(reason), tags)
+    return Listed(path, summary, status, why if reason is None else str(reason), tags)
 
 
 def describe(run: Listed, label: str) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from cnnbench.analysis.listing import COLUMNS, Listed, describe, list_runs
+from cnnbench.analysis.listing import COLUMNS, Listed, describe, list_runs, place_below
 from cnnbench.analysis.run_keys import Keys, choose, in_order, labels
 from cnnbench.analysis.wording import plural
 from cnnbench.commands.arguments import Parser
@@ -40,7 +40,11 @@ def main(arguments: Sequence[str]) -> None:
         elif options.reverse:
             chosen = chosen[::-1]
         named = labels(chosen, keys)
-    moves = plan_moves({run.path: run.below for run in chosen}, options.archive) if options.archive else {}
+    moves = (
+        plan_moves({run.path: place_below(run.path, options.folders) for run in chosen}, options.archive)
+        if options.archive
+        else {}
+    )
     if options.delete:
         refuse_deleting(run.path for run in chosen)
     if options.tag or options.untag:
@@ -88,14 +92,12 @@ def read_options(arguments: Sequence[str]) -> Namespace:
 
 def show(runs: Sequence[Listed], named: Mapping[Path, str], options: Namespace, looked_at: int) -> None:
     """The runs as a table, or as a document."""
-    documents = [describe(run, named.get(run.path, "")) for run in runs]
     if options.json:
-        say_json(documents)
+        say_json([describe(run, named.get(run.path, "")) for run in runs])
     elif options.csv:
-        say_document(csv_of(documents))
+        say_document(csv_of([describe(run, named.get(run.path, "")) for run in runs]))
     elif runs:
-        names = [str(run.below if len(options.folders) == 1 else run.path) for run in runs]
-        show_runs(names, documents)
+        show_runs(options.folders, runs, named)
     if not runs:
         note(f"none of {plural(looked_at, 'run')} is meant by --where {options.where}")
 

@@ -1,12 +1,13 @@
 """What `runs` prints for people: a line for each run, as wide as the terminal at most."""
 
+import os
 from collections.abc import Mapping, Sequence
-from typing import Any
+from pathlib import Path
 
 from rich.cells import cell_len, set_cell_size
 
-from cnnbench.analysis.listing import BROKEN, NEWER
-from cnnbench.analysis.metrics import METRICS
+from cnnbench.analysis.listing import BROKEN, NEWER, Listed
+from cnnbench.analysis.metrics import METRICS, number_of
 from cnnbench.console import has_room, say_lines, visible
 
 NUMBERS = {"test %": "test_accuracy", "val %": "best_val_accuracy", "train s": "train_seconds"}
@@ -19,23 +20,27 @@ LEFT_OUT = ("started", "train s", "val %", "tags", "seed")
 GAP, CUT = 2, "..."
 
 
-def show_runs(names: Sequence[str], runs: Sequence[Mapping[str, Any]]) -> None:
-    """A line for each run; what fills no line is no column."""
-    rows = [dict(zip(COLUMNS, map(visible, cells(*each)), strict=True)) for each in zip(names, runs, strict=True)]
-    longest = {column: max(cell_len(row[column]) for row in rows) for column in COLUMNS}
+def show_runs(folders: Sequence[Path], runs: Sequence[Listed], named: Mapping[Path, str]) -> None:
+    """A line for each run, its path relative to the folder where there is one; what fills no line is no column."""
+    above = os.path.join(folders[0], "") if len(folders) == 1 else ""
+    rows = [list(map(visible, cells(run, above, named.get(run.path, "")))) for run in runs]
+    longest = {column: max(map(room_of, texts)) for column, texts in zip(COLUMNS, zip(*rows, strict=True), strict=True)}
     widths = fitting({column: max(width, len(column)) for column, width in longest.items() if width})
-    lines = [dict(zip(COLUMNS, COLUMNS, strict=True)), *rows]
-    say_lines([(" " * GAP).join(aligned(row[c], widths[c], c) for c in widths).rstrip() for row in lines])
+    kept = [(column, widths[column], place) for place, column in enumerate(COLUMNS) if column in widths]
+    lines = [[aligned(row[place], width, column) for column, width, place in kept] for row in (COLUMNS, *rows)]
+    say_lines([(" " * GAP).join(line).rstrip() for line in lines])
 
 
-def cells(name: str, run: Mapping[str, Any]) -> list[str]:
+def cells(run: Listed, above: str, label: str) -> list[str]:
     """The run in the words of the table."""
-    numbers = [METRICS[key].write(run[key]) if run[key] is not None else "" for key in NUMBERS.values()]
-    seed = "" if run["seed"] is None else str(run["seed"])
-    started = (run["started"] or "")[:16].replace("T", " ")
-    error = run["error"] if run["status"] in ("failed", BROKEN, NEWER) else None
-    first = ((error or "").splitlines() or [""])[0].removeprefix(f"{run['path']}: ").removeprefix(f"{run['path']}/")
-    return [name, run["status"], run["label"], seed, *numbers, started, " ".join(run["tags"]), first]
+    numbers = [number_of(run.summary, key) for key in NUMBERS.values()]
+    written = ["" if n is None else METRICS[key].write(n) for n, key in zip(numbers, NUMBERS.values(), strict=True)]
+    seed = "" if run.seed is None else str(run.seed)
+    started = (run.started or "")[:16].replace("T", " ")
+    path = str(run.path)
+    error = run.error if run.error and run.status in ("failed", BROKEN, NEWER) else ""
+    first = error.split("\n")[0].removeprefix(f"{path}: ").removeprefix(f"{path}/")
+    return [path.removeprefix(above), run.status, label, seed, *written, started, " ".join(run.tags), first]
 
 
 def fitting(widths: dict[str, int]) -> dict[str, int]:
@@ -55,8 +60,14 @@ def whole(widths: Mapping[str, int]) -> int:
     return sum(widths.values()) + GAP * (len(widths) - 1)
 
 
+def room_of(text: str) -> int:
+    """The characters that a text takes on a terminal: some take two."""
+    return len(text) if text.isascii() else cell_len(text)
+
+
 def aligned(text: str, width: int, column: str) -> str:
     """The text in so many characters; of the path of a run the end is kept, of anything else the beginning."""
-    if cell_len(text) > width:
-        text = CUT + text[-(width - len(CUT)) :] if column == "run" else set_cell_size(text, width - len(CUT)) + CUT
-    return text.rjust(width) if column in TO_THE_RIGHT else set_cell_size(text, width)
+    if room_of(text) > width:
+        text = CUT + text[len(CUT) - width :] if column == "run" else set_cell_size(text, width - len(CUT)) + CUT
+    blanks = " " * (width - room_of(text))
+    return blanks + text if column in TO_THE_RIGHT else text + blanks

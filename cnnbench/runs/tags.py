@@ -25,7 +25,7 @@ def read_tags(run: Path) -> tuple[str, ...]:
     Raises:
         DataError: tags.json is not what `write_tags` writes.
     """
-    file = run / TAGS
+    file = f"{run}/{TAGS}"  # of thousands of runs, few of which have one: Path would take as long again
     try:
         document = json.loads(read_regular(file))
     except FileNotFoundError:
