@@ -13,7 +13,7 @@ from cnnbench.console import has_room, say_lines, visible
 NUMBERS = {"test %": "test_accuracy", "val %": "best_val_accuracy", "train s": "train_seconds"}
 COLUMNS = ("run", "status", "differs in", "seed", *NUMBERS, "started", "tags", "error")
 TO_THE_RIGHT = ("seed", *NUMBERS)
-LEAST = {"run": 18, "differs in": 18, "tags": 8, "error": 18}
+LEAST = {"run": 17, "differs in": 17, "tags": 8, "error": 17}
 """The characters down to which a column is cut where the terminal has no room."""
 LEFT_OUT = ("started", "train s", "val %", "tags", "seed")
 """What is left out, one after the other, where that does not help."""

@@ -141,10 +141,9 @@ def test_a_condition_and_its_opposite_never_hold_together(condition, run):
 def test_no_text_raises_anything_but_a_config_error(text):
     try:
         condition = parse(text)
-    except ConfigError as error:
-        assert len(error.findings) == 1
-    else:
-        assert parse(str(condition)) == condition
+    except ConfigError:
+        return
+    assert parse(str(condition)) == condition
 
 
 VALUES = st.one_of(
