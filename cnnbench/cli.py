@@ -21,6 +21,7 @@ VERBS = {
     "compare": "which techniques helped, by how much, and is it sure",
     "ablate": "the effect of each technique, measured over seeds",
     "plan": "how many seeds a difference needs, and what that costs",
+    "runs": "the run folders there are: choose, sort, tag, archive, delete",
     "report": "one offline HTML file of verdicts, curves and costs",
     "bench": "throughput, latency and memory of models in every device policy",
     "list": "what can be chosen, one line each",

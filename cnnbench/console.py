@@ -70,6 +70,8 @@ _copier: ContextVar[Callable[[str], None] | None] = ContextVar("copier", default
 
 def visible(text: str, *, keep: str = "") -> str:
     r"""`text` with control, escape and direction-changing characters spelled out as `\xNN`, except those in `keep`."""
+    if text.isprintable():  # as nearly always
+        return text
     return "".join(
         char if char in keep or unicodedata.category(char) not in ("Cc", "Cf", "Cs", "Co") else _escape(char)
         for char in text
@@ -113,10 +115,24 @@ def say_exactly(text: str) -> None:
 
 def say_json(document: Any) -> None:
     """Prints one JSON document on stdout; NaN and infinity are refused."""
-    text = json.dumps(document, allow_nan=False, indent=2) + "\n"
+    say_document(json.dumps(document, allow_nan=False, indent=2) + "\n")
+
+
+def say_lines(lines: Sequence[str]) -> None:
+    """Prints lines of one table, the first its header, which fit the terminal; for thousands rich takes seconds."""
+    header, *rows = (encodable(visible(line), _out.encoding) for line in lines)
+    _copy("\n".join(lines))
+    if not _muted.get():
+        _out.print(Text(header, style="bold"), soft_wrap=True)
+        for first in range(0, len(rows), 1000):
+            _out.print(Text("\n".join(rows[first : first + 1000])), soft_wrap=True)
+
+
+def say_document(text: str) -> None:
+    """Prints a document for programs on stdout, as it stands."""
     if sys.stdout is not None:
         with _written(sys.stdout):
-            sys.stdout.write(text)
+            sys.stdout.write(encodable(text, sys.stdout.encoding))
 
 
 def has_printed_since(moment: float) -> bool:

@@ -77,20 +77,25 @@ def take_lock(file: Path, *, wait: bool) -> int:
     return descriptor
 
 
-def is_locked(file: Path) -> bool:
-    """Whether a process holds the lock on `file`; false where nobody can tell."""
+def is_locked(file: Path) -> bool | None:
+    """Whether a process holds the lock on `file`; None where the file system has no locks, or it cannot be opened.
+
+    Nothing is written, and who looks at the same time sees no lock of ours.
+    """
     try:
-        descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except OSError:
+        descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except FileNotFoundError:
         return False
+    except OSError:
+        return None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
-    except OSError:  # no locks on this file system
-        return False
+    except OSError:
+        return None
     finally:
-        os.close(descriptor)  # which gives it back
+        os.close(descriptor)
     return False
 
 

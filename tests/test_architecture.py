@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from run_folders import make_run
 
 from cnnbench.cli import VERBS
 from cnnbench.config.compose import compose
@@ -267,6 +268,8 @@ WITHOUT_TORCH = {
     "train --cfg job": "run(['train', '--cfg', 'job'])",
     "bench --help": "run(['bench', '--help'])",
     "compare --help": "run(['compare', '--help'])",
+    "runs --help": "run(['runs', '--help'])",
+    "runs DIR": "run(['runs', RUNS])",
     "report --help": "run(['report', '--help'])",
     "ablate --help": "run(['ablate', '--help'])",
     "plan --help": "run(['plan', '--help'])",
@@ -284,11 +287,14 @@ WITHOUT_TORCH = {
 
 
 @pytest.mark.parametrize("code", WITHOUT_TORCH.values(), ids=WITHOUT_TORCH)
-def test_what_needs_no_torch_does_not_wait_for_it(code, tmp_path):
+def test_what_needs_no_torch_does_not_wait_for_it(code, tmp_path, tmp_path_factory):
+    runs = tmp_path_factory.mktemp("runs")
+    make_run(runs / "a")
     heavy = f"[m for m in {('torch', *SLOW_PACKAGES)} if m in sys.modules]"
     script = f"""
 import sys
 from cnnbench.cli import VERBS, run
+RUNS = {str(runs)!r}
 try:
     code = int({code})
 except SystemExit as leaving:  # as Hydra's --help does

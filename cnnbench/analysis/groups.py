@@ -222,10 +222,9 @@ def find_runs(folders: Iterable[Path]) -> Iterator[Path]:
     if missing:
         raise DataError(*(f"{folder}: no such folder; give run folders or folders of them" for folder in missing))
     seen: set[str] = set()
-    waiting = [str(folder) for folder in reversed(folders)]
+    waiting = [(str(folder), os.path.realpath(folder)) for folder in reversed(folders)]
     while waiting:
-        folder = waiting.pop()
-        real = os.path.realpath(folder)
+        folder, real = waiting.pop()
         if real in seen:
             continue
         seen.add(real)
@@ -236,7 +235,8 @@ def find_runs(folders: Iterable[Path]) -> Iterator[Path]:
         if {SUMMARY, METRICS, ENVIRONMENT} & {entry.name for entry in entries}:
             yield Path(folder)
         else:
-            waiting += sorted((e.path for e in entries if e.is_dir(follow_symlinks=False)), reverse=True)
+            below = (entry for entry in entries if entry.is_dir(follow_symlinks=False))
+            waiting += sorted(((e.path, os.path.join(real, e.name)) for e in below), reverse=True)
 
 
 def read_run(path: Path, metric: str) -> Run | Skipped:

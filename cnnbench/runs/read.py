@@ -22,7 +22,7 @@ ACTED_ON: dict[str, Any] = {
     "test_reads": Count | None,
     "lengthened": list[dict[str, Any]] | None,
 }
-"""Of a summary what decides what is done with its run, or is computed with."""
+"""Of a summary what decides what is done with its run, or is computed with; each may be null."""
 
 
 def failed_runs(sweep: Path) -> list[str]:
@@ -69,7 +69,7 @@ def read_summary(path: Path) -> dict[str, Any]:
     if summary["format"] > FORMAT:
         raise DataError(f"{path}: has format {summary['format']}, this cnnbench reads up to {FORMAT}; update cnnbench")
     for key, annotation in ACTED_ON.items():
-        if key in summary and not accepts(annotation, summary[key]):
+        if summary.get(key) is not None and not accepts(annotation, summary[key]):
             raise DataError(f"{path / SUMMARY}: {key} is not {in_words(annotation)}; the run has to be repeated")
     for added in summary.get("lengthened") or []:
         if not all(accepts(PositiveInt, added.get(key)) for key in ("epochs", "to")):

@@ -1,4 +1,4 @@
-"""Seconds that `cnnbench compare` takes over many run folders, some of them broken, and its --help.
+"""Seconds that `cnnbench compare` and `runs` take over many run folders, some of them broken, and a --help.
 
 python tests/benchmarks/many_runs.py [--runs 5000] [--groups 500] [--broken 100] [--rounds 5]
 """
@@ -35,9 +35,16 @@ def main() -> None:
         document = json.loads(done.stdout)
         runs = sum(group["n"] for group in document["groups"])
         print(f"{len(document['groups'])} groups of {runs} runs, {len(document['skipped'])} left out")
-        cases = {"compare": [folder], "compare --json": [folder, "--json"], "compare --help": ["--help"]}
+        cases = {
+            "compare": ["compare", folder],
+            "compare --json": ["compare", folder, "--json"],
+            "compare --help": ["compare", "--help"],
+            "runs": ["runs", folder],
+            "runs --json": ["runs", folder, "--json"],
+            "runs --where": ["runs", folder, "--where", "optimizer.lr>0.4 and seed<3"],
+        }
         times = take_turns(
-            {name: lambda words=words: cnnbench("compare", *words) for name, words in cases.items()}, options.rounds
+            {name: lambda words=words: cnnbench(*words) for name, words in cases.items()}, options.rounds
         )
         for name, seconds in times.items():
             median, used = statistics.median(seconds), cpu_seconds(*cases[name])
@@ -61,9 +68,9 @@ def cnnbench(*arguments: str) -> "subprocess.CompletedProcess[str]":
 
 
 def cpu_seconds(*arguments: str) -> float:
-    """What one call of `compare` takes of the processors."""
+    """What one call takes of the processors."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    cnnbench("compare", *arguments)
+    cnnbench(*arguments)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
