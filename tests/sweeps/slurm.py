@@ -1,8 +1,10 @@
 """A real SLURM of one node, this machine, that a test starts and stops: `with slurm_cluster(folder): ...`.
 
-Debian: `apt-get install slurm-wlm munge`. It has ports, a key, a socket and folders of its own, so that another SLURM
-or munge of this machine is neither found nor disturbed. Meanwhile `sbatch`, `srun`, `squeue`, `scancel`, `scontrol` of
-this process and its children speak to it, for they follow SLURM_CONF, and that names the socket of its munge.
+Debian: `apt-get install slurm-wlm munge`. It has ports, a key, a socket and folders of its own, so that another
+SLURM or munge of this machine is neither found nor disturbed. Meanwhile `sbatch`, `srun`, `squeue`, `scancel` and
+`scontrol` of this process and its children speak to it, for they follow SLURM_CONF, and that names the socket of its
+munge. `sacct` alone is not SLURM's but the one written below: without a database for accounts SLURM's fails, submitit
+then takes every job's state for unknown, and waits for ever for a job that was killed before it left a result.
 """
 
 import os
@@ -59,16 +61,13 @@ NodeName={host} NodeAddr=127.0.0.1 CPUs={cpus} State=UNKNOWN
 PartitionName=usual Nodes={host} Default=YES MaxTime=INFINITE State=UP PriorityTier=1
 PartitionName=urgent Nodes={host} MaxTime=INFINITE State=UP PriorityTier=2
 """
-"""`cred_expire`: a job that is requeued begins after that many seconds and one (120 by default), not at once. A job in
-`urgent` preempts those in `usual`, which are requeued. `MinJobAge`: `sacct` below can ask for jobs that have ended."""
+"""`cred_expire`: a job that is requeued begins after that many seconds and one (120 by default), not at once. A job
+in `urgent` preempts those in `usual`, which are requeued. `MinJobAge`: `sacct` below can ask for jobs that have ended.
+"""
 
 SACCT = '''\
 #!{python} -I
-"""Not SLURM's: what submitit reads of `sacct -o JobID,State,NodeList --parsable2 -j ID`, from `scontrol show job`.
-
-Without a database for accounts SLURM's own fails, submitit takes the state of a job for unknown, and waits for ever for
-one that was killed before it could leave a result.
-"""
+"""Not SLURM's: what submitit reads of `sacct -o JobID,State,NodeList --parsable2 -j ID`, from `scontrol show job`."""
 import re
 import subprocess
 import sys
@@ -84,8 +83,8 @@ for before, number in zip(sys.argv, sys.argv[1:]):
         if re.search("[-,%]", name):  # jobs of an array that have not begun
             name = re.sub("_(.*)", r"_[\\1]", name)
         state, nodes = job["JobState"], job.get("NodeList", "")
-        print(name, f"CANCELLED by {{job['UserId'].strip(')').rpartition('(')[2]}}" if state == "CANCELLED" else state,
-              "None assigned" if nodes in ("", "(null)") else nodes, sep="|")
+        state += " by " + job["UserId"].strip(")").rpartition("(")[2] if state == "CANCELLED" else ""
+        print(name, state, "None assigned" if nodes in ("", "(null)") else nodes, sep="|")
 '''
 
 
@@ -94,8 +93,9 @@ def slurm_cluster(folder: Path) -> Iterator[Path]:
     """A cluster with two partitions, `usual` (the default) and `urgent`, that keeps all it has in `folder`, logs too.
 
     Gives its slurm.conf. At the end, come how it may, its jobs are cancelled and its processes gone, and so is every
-    other process that has got its environment, as a sweep that has not come to an end. Skips the test where this user
-    or this machine cannot run one.
+    other process that has got its environment, as a sweep that has not come to an end. Only where this process is
+    killed (SIGKILL) its jobs go on; the daemons end even then. Skips the test where this user or this machine cannot
+    run one.
     """
     reason = why_not()
     if reason:

@@ -28,9 +28,8 @@ def test_a_sweep_on_slurm_trains_each_job(slurm, tmp_path):
     launcher = ["hydra/launcher=submitit_slurm", "hydra.launcher.timeout_min=5", "hydra.launcher.cpus_per_task=1"]
     command = ["train", "-m", *TINY, "seed=0,1,2", *launcher, f"hydra.sweep.dir={tmp_path / 'sweep'}"]
     variables = os.environ | {"PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        [sys.executable, "-c", MAIN, *command], capture_output=True, text=True, cwd=tmp_path, env=variables, timeout=300
-    )
+    command = [sys.executable, "-c", MAIN, *command]  # whose variables its jobs inherit, by sbatch
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=variables, timeout=300)
     assert done.returncode == 0, done.stderr
     runs = sorted(path.parent for path in (tmp_path / "sweep").glob("*/summary.json"))
     assert [read_summary(run)["status"] for run in runs] == ["finished"] * 3
