@@ -62,8 +62,7 @@ PartitionName=usual Nodes={host} Default=YES MaxTime=INFINITE State=UP PriorityT
 PartitionName=urgent Nodes={host} MaxTime=INFINITE State=UP PriorityTier=2
 """
 """`cred_expire`: a job that is requeued begins after that many seconds and one (120 by default), not at once. A job
-in `urgent` preempts those in `usual`, which are requeued. `MinJobAge`: `sacct` below can ask for jobs that have ended.
-"""
+in `urgent` preempts those in `usual`, which are requeued. `MinJobAge`: `sacct` can ask for jobs that have ended."""
 
 SACCT = '''\
 #!{python} -I
