@@ -4,8 +4,10 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
-PATIENCE = 120
+PATIENCE = 180
+ROOT = Path(__file__).parents[1]
 
 
 def start(*arguments, cwd, **environment):

@@ -16,7 +16,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("group", nargs="?", help="model, data, optimizer, ...")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     options = parser.parse_args(arguments)
-    groups = {folder.name: choices(folder) for folder in sorted(conf_folder().iterdir()) if folder.is_dir()}
+    groups = {folder.name: choices(folder) for folder in sorted(conf_folder().iterdir()) if any(folder.glob("*.yaml"))}
     if options.group and options.group not in groups:
         raise ConfigError(f"{options.group}: no such group{suggest(options.group, groups)}")
     if options.json:

@@ -4,6 +4,7 @@ Every config that Hydra composes passes here twice, whatever asks for it (`compo
 Hydra reads a file, and the composed tree before anyone uses it.
 """
 
+import importlib.util
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -28,16 +29,27 @@ PLUGINS: dict[str, dict[str, Sequence[str]]] = {
         "joblib": ("n_jobs", "backend", "batch_size", "timeout", "verbose"),
         "submitit_local": SUBMITIT.split(),
         "submitit_slurm": f"{SUBMITIT} {SLURM}".split(),
+        "ray": ("address", "cpus_per_job", "gpus_per_job"),
     },
     "sweeper": {"basic": ()},
 }
 """What may be chosen as `hydra/launcher=X`, and the `hydra.launcher.KEY` that take a plain value. Not among them: what
 runs commands (`setup`, `python`), is evaluated (joblib's `pre_dispatch`), names files or is a mapping."""
 
+LAUNCHERS = {
+    "local": "basic",
+    "joblib": "joblib",
+    "submitit_local": "submitit_local",
+    "slurm": "submitit_slurm",
+    "ray": "ray",
+}
+"""The launcher of each of our choices of `sweep`."""
+
 DISTRIBUTIONS = {
     "joblib": "hydra-joblib-launcher",
     "submitit_local": "hydra-submitit-launcher",
     "submitit_slurm": "hydra-submitit-launcher",
+    "ray": "ray",
 }
 """What pip installs for the launchers that do not come with Hydra."""
 
@@ -64,15 +76,32 @@ def foreign_words(overrides: Sequence[Override]) -> list[str]:
     renamed = [finding for override in overrides for finding in _renamed(override)]
     hydras = [override for override in overrides if is_hydras(override)]
     chosen = {o.key_or_group.removeprefix("hydra/"): o.value() for o in hydras if "/" in o.key_or_group}
+    for launcher in filter(None, map(_launcher_of, overrides)):
+        chosen.setdefault("launcher", launcher)
     wrong = [(override.input_line, _what_is_wrong(override, chosen)) for override in hydras]
     return renamed + [f"{text}: {what}" for text, what in wrong if what]
 
 
 def not_installed(overrides: Sequence[Override], is_there: Callable[[str], bool]) -> list[str]:
-    """One line for each launcher chosen that Hydra does not find, `is_there` telling of the path of a config."""
-    chosen = [override for override in overrides if override.key_or_group == "hydra/launcher"]
-    missing = [override for override in chosen if not is_there(f"hydra/launcher/{override.value()}")]
-    return [f"{o.input_line}: not installed; pip install {DISTRIBUTIONS[str(o.value())]}" for o in missing]
+    """One line for each launcher chosen whose package is missing, `is_there` telling of the path of a config."""
+    findings = []
+    for override in overrides:
+        launcher = _launcher_of(override)
+        if launcher in DISTRIBUTIONS and not (is_there(f"hydra/launcher/{launcher}") and _is_importable(launcher)):
+            findings.append(f"{override.input_line}: not installed; pip install {DISTRIBUTIONS[launcher]}")
+    return findings
+
+
+def _launcher_of(override: Override) -> str | None:
+    """The launcher that the override chooses, by its own name or by a choice of `sweep`."""
+    if override.key_or_group == "hydra/launcher":
+        return str(override.value())
+    return LAUNCHERS.get(str(override.value())) if override.key_or_group == "sweep" else None
+
+
+def _is_importable(launcher: str) -> bool:
+    """Of a launcher of our own, whether there is the package that it needs."""
+    return launcher != "ray" or importlib.util.find_spec("ray") is not None
 
 
 def _renamed(override: Override) -> Iterator[str]:

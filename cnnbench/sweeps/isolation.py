@@ -59,6 +59,11 @@ class Order:
     pause_after: int | None = None
 
 
+def run_order(text: str) -> None:
+    """Runs the job of an order written as JSON, in whatever process a launcher does so."""
+    run_isolated(Order(**json.loads(text)))
+
+
 def run_isolated(order: Order) -> None:
     """Runs a job to its end, trying it again as the order allows; not at all where the sweep has been stopped."""
     path = Path(order.path)
@@ -102,6 +107,8 @@ def attempt(order: Order, path: Path) -> None:
     with passing_signals_on(worker):
         worker.start(asdict(order) | {"resume": resume})
         status, why = supervise(worker, order.timeout, path)
+    if summary_of(path).get("status") == "interrupted" and not has_ended(order, path) and not is_stopping(path):
+        wait_for_slurm()
     record_ending(path, **ending(status, why))
     with suppress(OSError):
         if not (path / OUTPUT).stat().st_size:
@@ -160,6 +167,13 @@ def ending(status: int, why: str) -> dict[str, Any]:
         hint = ", perhaps for want of memory" if number == signal.SIGKILL else ""
         return {"error": f"killed by {number.name} ({signal.strsignal(number)}{hint})", "exit_code": 128 + number}
     return {"error": f"its process left with exit code {status}, without a word", "exit_code": status or 1}
+
+
+def wait_for_slurm() -> None:
+    """After SIGTERM SLURM kills a job soon, to begin it again where it was preempted; if it returned before, what waits
+    for its result would take it for done."""
+    if "SLURM_JOB_ID" in os.environ:
+        time.sleep(SECONDS_TO_SAVE)
 
 
 @contextmanager

@@ -21,17 +21,19 @@ from cnnbench.config.composition import CONFIG, first_line, make_hydra, register
 from cnnbench.config.sweep_settings import SweepSettings, check_sweep
 from cnnbench.console import note
 from cnnbench.disk import make_folder, write_atomically
-from cnnbench.errors import ConfigError
+from cnnbench.errors import CnnbenchError, ConfigError
 from cnnbench.machine import available_cores
 from cnnbench.runs.folder import record_ending
 from cnnbench.runs.read import summary_of
-from cnnbench.sweeps.isolation import Order, run_isolated
+from cnnbench.sweeps.isolation import Order, run_order
 from cnnbench.sweeps.jobs import Job
 from cnnbench.sweeps.marks import is_pending, is_stopped, mark_done, mark_pending, withdraw_stop
+from cnnbench.sweeps.ray_launcher import RayLauncher
 from cnnbench.sweeps.stopping import stopping_jobs_first
 
 MOST_LOSSES = 2  # of the process that runs a job, before the job is given up
 ORDER = "order"
+RAY = f"{RayLauncher.__module__}.{RayLauncher.__qualname__}"
 
 
 @dataclass(frozen=True)
@@ -145,23 +147,36 @@ def launch_once(orders: Sequence[Order], config: DictConfig, folder: Path) -> st
         ConfigError: it cannot be made.
         Interrupted: a signal stopped it.
     """
-    context = HydraContext(config_loader=Orders(), callbacks=Callbacks(config))  # type: ignore[arg-type]
-    try:
-        launcher = Plugins.instance().instantiate_launcher(hydra_context=context, task_function=perform, config=config)
-    except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(first_line(error)) from None
+    launcher = make_launcher(config)
     with stopping_jobs_first(folder, [Path(order.path) for order in orders]):
         try:
             returned = launcher.launch([[json.dumps(asdict(order))] for order in orders], initial_job_idx=0)
             errors = [str(job._return_value) for job in returned if isinstance(job._return_value, Exception)]
             return errors[0] if errors else ""
+        except CnnbenchError:
+            raise
         except Exception as error:  # of any class: a worker killed, a node lost, a cluster that does not answer
             return f"{type(error).__name__}: {first_line(error)}"
 
 
+def make_launcher(config: DictConfig) -> Any:
+    """The launcher that the config chooses.
+
+    Raises:
+        ConfigError: it cannot be made of what it was told.
+    """
+    if config.hydra.launcher._target_ == RAY:
+        return RayLauncher(**{str(key): value for key, value in config.hydra.launcher.items() if key != "_target_"})
+    context = HydraContext(config_loader=Orders(), callbacks=Callbacks(config))  # type: ignore[arg-type]
+    try:
+        return Plugins.instance().instantiate_launcher(hydra_context=context, task_function=perform, config=config)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(first_line(error)) from None
+
+
 def perform(config: DictConfig) -> None:
     """The function that a launcher calls for each job, wherever it runs it."""
-    run_isolated(Order(**json.loads(config[ORDER])))
+    run_order(config[ORDER])
 
 
 def literal(text: object) -> str:

@@ -1,10 +1,9 @@
 import json
-import os
 import signal
-from pathlib import Path
 
 import pytest
 from processes import run, start, wait_until
+from sweeps.broken import broken
 from tiny import TINY, metrics, summary, without_waits, write_image
 
 from cnnbench.config.compose import compose
@@ -13,14 +12,7 @@ from cnnbench.sweeps import isolation
 from cnnbench.sweeps.isolation import Order, Worker, run_isolated
 from cnnbench.sweeps.marks import ask_to_stop, is_pending, mark_pending
 
-FAULTS = str(Path(__file__).parent / "faults")
 SWEEP = ["train", "-m", *TINY, "checkpoint.every_seconds=0.01", "hydra.sweep.dir=sweep"]
-
-
-def broken(**faults):
-    """The variables with which jobs of these seeds meet these faults: `s1="kill"`."""
-    path = os.pathsep.join([FAULTS, *os.environ.get("PYTHONPATH", "").split(os.pathsep)])
-    return {"PYTHONPATH": path, "FAULTS": json.dumps({seed[1:]: fault for seed, fault in faults.items()})}
 
 
 def job(tmp_path, *overrides, name="run", **ordered):
