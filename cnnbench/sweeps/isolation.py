@@ -225,7 +225,7 @@ class Worker:
         """Begins a job; the one before has ended."""
         self.begin()
         self._status = self.began = None
-        self._send({"run": order})
+        self._send({"run": order, "variables": dict(os.environ)})
 
     def wait(self, seconds: float) -> int | None:
         """How the job ended, as `os.waitstatus_to_exitcode` has it; None where it has not within so many seconds."""

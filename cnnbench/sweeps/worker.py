@@ -3,9 +3,9 @@
 A job may raise, exit, crash or hang; what ends is its child. The worker computes nothing itself and has one thread, for
 a fork takes neither threads nor what they hold along. It listens to whoever started it, and ends when that one does.
 
-Messages are JSON: `{"run": order}` starts a job, `{"stop": true}` asks it to save and leave, `{"kill": true}` ends it
-at once. The answers are `{"status": null}` when it has begun, and `{"status": n}` when it has ended, n being as
-`os.waitstatus_to_exitcode` has it.
+Messages are JSON: `{"run": order, "variables": {...}}` starts a job with these variables of the environment,
+`{"stop": true}` asks it to save and leave, `{"kill": true}` ends it at once. The answers are `{"status": null}` when it
+has begun, and `{"status": n}` when it has ended, n being as `os.waitstatus_to_exitcode` has it.
 """
 
 import faulthandler
@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from cnnbench.console import flush
+from cnnbench.disk import data_root
 from cnnbench.errors import CnnbenchError
 from cnnbench.machine import die_first, die_with_parent
 from cnnbench.runs.format import OUTPUT
@@ -43,6 +44,8 @@ def serve() -> None:
                 continue  # it came when the job had just ended
             with suppress(OSError):  # a folder that is gone; what lies in it will be missed
                 os.chdir(message["run"]["cwd"])
+            os.environ.clear()
+            os.environ.update(message["variables"])
             images.keep(message["run"]["config"]["data"])
             child = os.fork()
             if child == 0:
@@ -73,7 +76,7 @@ class Images:
         job will say."""
         from cnnbench.data.find import find_data, read_once, source_settings
 
-        name = json.dumps(source_settings(node), sort_keys=True)
+        name = json.dumps([source_settings(node), os.getcwd(), str(data_root(None))], sort_keys=True)
         if name == self._name:
             return
         self._name, self.source = "", None

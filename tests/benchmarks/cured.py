@@ -12,8 +12,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from cnnbench.config.compose import parse_options
 from cnnbench.config.composition import compose_overrides, to_plain
-from cnnbench.config.overrides import every_job, refuse_mistakes
+from cnnbench.config.overrides import groups_of, refuse_mistakes
 from cnnbench.config.run_config import check_config
+from cnnbench.config.sweeping import every_job
 from cnnbench.config.tables import GROUPS
 from cnnbench.errors import CnnbenchError
 
@@ -126,7 +127,7 @@ def _config(overrides: list[str]) -> Any:
     places = [text for text in texts if text.partition("=")[2] in PLACEHOLDERS]
     rest = [text for text in texts if text not in places]
     try:
-        configs = [composed(*job) for job in (every_job(rest) if swept else [rest])]
+        configs = [composed(*job) for job in (every_job(rest, groups_of(None)) if swept else [rest])]
     except CnnbenchError:
         return None
     if None in configs or not all(_has(config, _key(text)) for text in places for config in configs):

@@ -8,7 +8,8 @@ from torch import nn
 from cnnbench.assemble import configured_device
 from cnnbench.commands import bench
 from cnnbench.config.compose import compose
-from cnnbench.config.overrides import every_job
+from cnnbench.config.overrides import groups_of
+from cnnbench.config.sweeping import every_job
 from cnnbench.data.find import find_data
 from cnnbench.device import candidate_policies
 from cnnbench.speed import bench as measure
@@ -148,7 +149,9 @@ def test_a_sweep_is_one_document_with_every_combination(run):
 
 
 def test_every_kind_of_sweep_is_written_out():
-    jobs = every_job(["model=glob([le*,simple])", "seed=range(0,2)", "regularization=[mixup],[]", "epochs=1"])
+    jobs = every_job(
+        ["model=glob([le*,simple])", "seed=range(0,2)", "regularization=[mixup],[]", "epochs=1"], groups_of(None)
+    )
     assert len(jobs) == 8
     assert jobs[0] == ["model=lenet", "seed=0", "regularization=[mixup]", "epochs=1"]
     assert jobs[-1] == ["model=simple", "seed=1", "regularization=[]", "epochs=1"]
