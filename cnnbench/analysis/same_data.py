@@ -71,9 +71,12 @@ def different_wholes(groups: Sequence[Group]) -> list[str]:
 
 
 def by_content(runs: Iterable[Run], part: str) -> dict[str, Run]:
-    """The first run with each content of this part, by the beginning of its fingerprint."""
+    """The first run with each content of this part, by the beginning of its fingerprint; without those that have not
+    seen their test images, as the trials of a search."""
     found: dict[str, Run] = {}
     for run in runs:
+        if part == "test" and run.summary.get("test_reads") == 0 and fingerprint_of(run.summary, part) is None:
+            continue
         found.setdefault((fingerprint_of(run.summary, part) or "none")[:8], run)
     return found
 

@@ -21,7 +21,7 @@ from cnnbench.config.cures import cure_of_choice, cure_of_key
 from cnnbench.config.refusal import RUNS_CODE, foreign_words, is_hydras, is_special
 from cnnbench.config.settings import check_values
 from cnnbench.config.sweep_settings import check_composed
-from cnnbench.config.sweeping import applicable, each_value_once, values_of
+from cnnbench.config.sweeping import applicable, each_value_once, samples_of, values_of
 from cnnbench.config.tables import GROUPS, LIST_GROUPS, conf_folder
 from cnnbench.config.typed import parse
 from cnnbench.errors import CnnbenchError, ConfigError
@@ -97,7 +97,7 @@ def is_right(
     overrides: Sequence[Override], jobs_of: Callable[[Sequence[Override]], Iterator[list[str]]], composer: Composer
 ) -> bool:
     """Whether every job of these overrides has a config without a mistake, and every override is of use to one."""
-    unused = {text for override in overrides for text in values_of(override)}
+    unused = {text for override in overrides for text in samples_of(override)}
     try:
         for job in jobs_of(overrides):
             if _value_findings(job, composer):

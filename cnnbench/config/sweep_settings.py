@@ -1,14 +1,14 @@
 """The parts of a config that say how a sweep is run: no run depends on them, and none keeps them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from omegaconf import DictConfig
 
 from cnnbench.config.composition import sweep_part, to_plain
 from cnnbench.config.run_config import RunConfig, check_config, types_of
-from cnnbench.config.settings import Count, Positive, check_values
+from cnnbench.config.settings import Count, Positive, PositiveInt, Range, check_values
 from cnnbench.errors import ConfigError
 
 
@@ -21,6 +21,19 @@ class SweepSettings:
     job_timeout: Positive | None
 
 
+@dataclass(frozen=True)
+class SearchSettings:
+    """How the values of a sweep are searched: `conf/config.yaml` says what each setting is."""
+
+    sampler: Literal["random", "grid", "tpe", "cmaes"] | None
+    trials: PositiveInt
+    objectives: list[str]
+    stop_hopeless: bool
+    reduction: Annotated[int, Range(at_least=2)] | None
+    at_once: PositiveInt | None
+    seed: Count
+
+
 def check_composed(composed: DictConfig) -> RunConfig:
     """The run that a composed config makes; also looks at what it says of a sweep.
 
@@ -28,10 +41,11 @@ def check_composed(composed: DictConfig) -> RunConfig:
         ConfigError: with one line for every mistake.
     """
     findings: list[str] = []
-    try:
-        check_sweep(sweep_part(composed, "sweep"))
-    except ConfigError as error:
-        findings += error.findings
+    for check, name in ((check_sweep, "sweep"), (check_search, "search")):
+        try:
+            check(sweep_part(composed, name))
+        except ConfigError as error:
+            findings += error.findings
     try:
         config = check_config(to_plain(composed))
     except ConfigError as error:
@@ -51,3 +65,30 @@ def check_sweep(values: Mapping[str, Any]) -> SweepSettings:
     if findings:
         raise ConfigError(*findings)
     return SweepSettings(**values)
+
+
+def check_search(values: Mapping[str, Any]) -> SearchSettings:
+    """The part `search` of a config.
+
+    Raises:
+        ConfigError: with one line for every mistake.
+    """
+    findings = check_values(values, types_of(SearchSettings), "search")
+    if findings:
+        raise ConfigError(*findings)
+    settings = SearchSettings(**values)
+    findings = [f"search.objectives: {line}" for line in _wrong_objectives(settings.objectives)]
+    if len(settings.objectives) == 2 and (settings.stop_hopeless or settings.reduction):
+        findings.append("search.objectives: trials are stopped by one objective; leave out stop_hopeless and reduction")
+    if settings.stop_hopeless and settings.reduction:
+        findings.append("search.stop_hopeless: with reduction the worse trials stop anyway; leave out one of them")
+    if findings:
+        raise ConfigError(*findings)
+    return settings
+
+
+def _wrong_objectives(names: Sequence[str]) -> list[str]:
+    if len(names) not in (1, 2):
+        return ["should be one or two, as [best_val_accuracy,train_seconds]"]
+    seen = [name for name in names if "test" in name]
+    return [f"{name} is of the test, which a search must not see; take best_val_accuracy" for name in seen]

@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Glob, Override
+from hydra.core.override_parser.types import Glob, IntervalSweep, Override
 from hydra.errors import HydraException
 
 from cnnbench.config.composition import Composer
@@ -48,9 +48,23 @@ def _matches(override: Override, groups: Mapping[str, Sequence[str]]) -> list[st
     return [f"{override.get_key_element()}={name}" for name in pattern.filter(list(groups.get(key, [])))]
 
 
+def ends_of(override: Override) -> list[str]:
+    """The override with the two ends of an interval."""
+    interval = override.value()
+    if not isinstance(interval, IntervalSweep):
+        return []
+    return [f"{override.get_key_element()}={end}" for end in (interval.start, interval.end)]
+
+
+def samples_of(override: Override) -> list[str]:
+    """The override with each of its values, or with the ends of its interval."""
+    return values_of(override) or ends_of(override)
+
+
 def each_value_once(overrides: Sequence[Override]) -> Iterator[list[str]]:
-    """The overrides of single jobs: the first values of all sweeps, then each other value beside these."""
-    texts = [values for override in overrides if (values := values_of(override))]
+    """The overrides of single jobs: the first values of all sweeps, then each other value beside these; of an interval
+    its ends."""
+    texts = [values for override in overrides if (values := samples_of(override))]
     first = [values[0] for values in texts]
     yield first
     for place, values in enumerate(texts):

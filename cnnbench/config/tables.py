@@ -44,7 +44,7 @@ GROUPS = {
     "device": Group("cnnbench.device:DEVICES", "cnnbench.devices"),
     "logging": Group("cnnbench.trackers:TRACKERS", "cnnbench.trackers", is_list=True),
 }
-OF_SWEEPS = ("sweep",)
+OF_SWEEPS = ("sweep", "search")
 """Groups of how a sweep is run: no part of a run's config."""
 LIST_GROUPS = tuple(name for name, group in GROUPS.items() if group.is_list)
 

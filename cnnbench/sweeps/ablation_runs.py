@@ -40,8 +40,9 @@ from cnnbench.sweeps.ablation_folder import (
 )
 from cnnbench.sweeps.by_looks import grant_seeds, seconds_in, take_look
 from cnnbench.sweeps.jobs import Job
-from cnnbench.sweeps.launch import held_sweep, run_watched, sweep_folder
+from cnnbench.sweeps.launch import sweep_folder
 from cnnbench.sweeps.launchers import Launch
+from cnnbench.sweeps.running import held_sweep, run_watched
 from cnnbench.sweeps.watch import spell_seconds
 
 

@@ -3,14 +3,12 @@
 import os
 import re
 import secrets
-import shlex
 import sys
 from argparse import Namespace
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
-from signal import SIGINT
 
 from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
@@ -20,25 +18,24 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from cnnbench.config.compose import parse_options
-from cnnbench.config.composition import CONFIG, first_line, make_hydra
+from cnnbench.config.composition import CONFIG, first_line, make_hydra, sweep_part
 from cnnbench.config.overrides import refuse_mistakes
 from cnnbench.config.refusal import is_hydras
-from cnnbench.config.sweep_settings import check_composed
+from cnnbench.config.sweep_settings import check_composed, check_search
 from cnnbench.config.tables import OF_SWEEPS
 from cnnbench.console import say
-from cnnbench.disk import disk_errors, make_folder, take_lock
-from cnnbench.errors import ConfigError, DataError, DiskError, Interrupted, RunInUseError, SweepError
+from cnnbench.errors import ConfigError, DataError, DiskError, SweepError
 from cnnbench.progress import loading_torch
-from cnnbench.runs.format import LOCK
 from cnnbench.runs.read import is_run
 from cnnbench.runs.sweep_record import SweepRecord, is_sweep, read_record
 from cnnbench.sweeps.forecast import show_forecast
 from cnnbench.sweeps.isolation import worker_of_this_process
-from cnnbench.sweeps.jobs import Job, failures, is_done
-from cnnbench.sweeps.launchers import Launch, literal, run_jobs
+from cnnbench.sweeps.jobs import failures, is_done
+from cnnbench.sweeps.launchers import Launch, literal
 from cnnbench.sweeps.outcome import show_outcome
 from cnnbench.sweeps.planning import plan_jobs
-from cnnbench.sweeps.watch import watching
+from cnnbench.sweeps.running import held_sweep, run_watched
+from cnnbench.sweeps.search_launch import search
 
 DRY_RUN = "--dry-run"
 
@@ -137,6 +134,15 @@ def sweep(options: Namespace, arguments: list[str], *, is_dry: bool) -> None:
         raise DataError(f"{folder}: holds runs of something else; choose another folder with hydra.sweep.dir=PATH")
     before = read_record(folder) if is_sweep(folder) else SweepRecord(arguments, [])
     how = Launch(folder, arguments, theirs, options.config_dir)
+    settings = check_search(sweep_part(how.config, "search"))
+    if settings.sampler:
+        if is_dry:
+            raise ConfigError(f"{DRY_RUN}: what a search will try is not known before; leave it out")
+        with held_sweep(folder):
+            failed = search(how, options.overrides, settings)
+        if failed:
+            raise SweepError(*failed)
+        return
     is_over = before.jobs and all(job.state == "finished" for job in before.jobs)
     if how.is_here and not is_dry and not is_over:
         worker_of_this_process(None).begin()  # it loads while this process plans
@@ -153,41 +159,6 @@ def sweep(options: Namespace, arguments: list[str], *, is_dry: bool) -> None:
     show_outcome(folder, jobs)
     if failed := failures(folder, jobs):
         raise SweepError(*failed)
-
-
-def run_watched(jobs: Sequence[Job], to_do: Sequence[Job], how: Launch) -> None:
-    """Runs those of the jobs of a sweep that are to do, and shows how they do.
-
-    Raises:
-        Interrupted: a signal stopped the sweep; it says how to go on.
-    """
-    try:
-        with watching(how.folder, jobs, to_do, how.arguments):
-            run_jobs(to_do, how)
-    except KeyboardInterrupt as stop:
-        left = sum(not is_done(how.folder, job) for job in jobs)
-        number = stop.signal_number if isinstance(stop, Interrupted) else SIGINT
-        again = f"cnnbench resume {shlex.quote(str(how.folder))}"
-        raise Interrupted(number, f"stopped; {left} of {len(jobs)} jobs are to do, go on with: {again}") from None
-
-
-@contextmanager
-def held_sweep(folder: Path) -> Iterator[None]:
-    """Holds the folder of a sweep, which is made where it is not there.
-
-    Raises:
-        RunInUseError: another process runs a sweep there.
-    """
-    make_folder(folder)
-    with disk_errors(folder):
-        try:
-            lock = take_lock(folder / LOCK, wait=False)
-        except BlockingIOError:
-            raise RunInUseError(f"{folder}: another process runs this sweep; wait or choose another folder") from None
-    try:
-        yield
-    finally:
-        os.close(lock)
 
 
 def quoted(text: object) -> str:

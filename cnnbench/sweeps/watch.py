@@ -25,10 +25,14 @@ MOST_LINES = 8  # of jobs at work
 
 
 @contextmanager
-def watching(folder: Path, jobs: Sequence[Job], to_do: Sequence[Job], arguments: Sequence[str]) -> Iterator[None]:
-    """Shows how those of the `jobs` that are `to_do` run and end, as long as it lasts, and keeps sweep.json."""
-    with waiting(f"{len(to_do)} jobs", len(jobs), len(jobs) - len(to_do), clock=False, long=True) as wait:
-        watcher = _Watcher(folder, jobs, to_do, arguments, wait)
+def watching(
+    folder: Path, jobs: Sequence[Job], to_do: Sequence[Job], arguments: Sequence[str], total: int | None = None
+) -> Iterator[None]:
+    """Shows how those of the `jobs` that are `to_do` run and end, as long as it lasts, and keeps sweep.json. `total`
+    jobs there will be, where more are to come."""
+    count = max(total or 0, len(jobs))
+    with waiting(f"{len(to_do)} jobs", count, len(jobs) - len(to_do), clock=False, long=True) as wait:
+        watcher = _Watcher(folder, jobs, to_do, arguments, wait, count)
         thread = threading.Thread(target=watcher.watch, daemon=True)
         thread.start()
         try:
@@ -42,7 +46,7 @@ def watching(folder: Path, jobs: Sequence[Job], to_do: Sequence[Job], arguments:
 
 class _Watcher:
     def __init__(
-        self, folder: Path, jobs: Sequence[Job], to_do: Sequence[Job], arguments: Sequence[str], wait: Wait
+        self, folder: Path, jobs: Sequence[Job], to_do: Sequence[Job], arguments: Sequence[str], wait: Wait, total: int
     ) -> None:
         self.folder = folder
         self.jobs = {job.folder: record_of(folder, job) for job in jobs}
@@ -50,6 +54,7 @@ class _Watcher:
         self._to_do = len(to_do)
         self.arguments = list(arguments)
         self.wait = wait
+        self.total = total
         self.stopped = threading.Event()
         self.best: tuple[float, str] | None = None
         self._lines: dict[str, tuple[ExitStack, Wait]] = {}
@@ -94,9 +99,11 @@ class _Watcher:
         self.wait.advance()
         if (value := rank(summary)) >= 0 and (self.best is None or value > self.best[0]):
             self.best = value, job.varying
-        total, ended = len(self.jobs), len(self.jobs) - len(self.pending)
-        position = f"{ended:>{len(str(total))}} of {total}"
-        say("  ".join([position, *job_parts(job.varying, summary), *self._time_left()]))
+        position = f"{len(self.jobs) - len(self.pending):>{len(str(self.total))}} of {self.total}"
+        parts = job_parts(job.varying, summary)
+        if summary["status"] == "interrupted":
+            parts = [job.varying, f"stopped after {progress_of(self.folder / job.folder)[1]}"]
+        say("  ".join([position, *parts, *self._time_left()]))
 
     def _show(self, at_work: Mapping[str, Mapping[str, Any]]) -> None:
         counts = [f"{count} {status}" for status, count in (self._counts | Counter(running=len(at_work))).items()]
@@ -117,9 +124,10 @@ class _Watcher:
 
     def _time_left(self) -> list[str]:
         ended = self._to_do - len(self.pending)
-        if not ended or not self.pending:
+        left = self.total - len(self.jobs) + len(self.pending)
+        if not ended or not left:
             return []
-        return [f"about {spell_seconds((time.monotonic() - self._started) / ended * len(self.pending))} left"]
+        return [f"about {spell_seconds((time.monotonic() - self._started) / ended * left)} left"]
 
     def _write(self) -> None:
         with suppress(DiskError):  # the runs are the truth, and who fills the disk says so

@@ -1,0 +1,56 @@
+"""The jobs of a sweep, run and watched, in a folder that no other process works in."""
+
+import os
+import shlex
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from signal import SIGINT
+from typing import Any
+
+from cnnbench.disk import disk_errors, make_folder, take_lock
+from cnnbench.errors import Interrupted, RunInUseError
+from cnnbench.runs.format import LOCK
+from cnnbench.sweeps.jobs import Job, is_done
+from cnnbench.sweeps.launchers import Launch, run_jobs
+from cnnbench.sweeps.watch import watching
+
+
+def run_watched(
+    jobs: Sequence[Job], to_do: Sequence[Job], how: Launch, *, total: int | None = None, **ordered: Any
+) -> None:
+    """Runs those of the jobs of a sweep that are to do, and shows how they do. `total` jobs there will be, where more
+    are to come; `ordered` are fields of each job's Order.
+
+    Raises:
+        Interrupted: a signal stopped the sweep; it says how to go on.
+    """
+    try:
+        with watching(how.folder, jobs, to_do, how.arguments, total):
+            run_jobs(to_do, how, **ordered)
+    except KeyboardInterrupt as stop:
+        left = sum(not is_done(how.folder, job) for job in jobs) + max((total or 0) - len(jobs), 0)
+        number = stop.signal_number if isinstance(stop, Interrupted) else SIGINT
+        again = f"cnnbench resume {shlex.quote(str(how.folder))}"
+        raise Interrupted(
+            number, f"stopped; {left} of {max(total or 0, len(jobs))} jobs are to do, go on with: {again}"
+        ) from None
+
+
+@contextmanager
+def held_sweep(folder: Path) -> Iterator[None]:
+    """Holds the folder of a sweep, which is made where it is not there.
+
+    Raises:
+        RunInUseError: another process runs a sweep there.
+    """
+    make_folder(folder)
+    with disk_errors(folder):
+        try:
+            lock = take_lock(folder / LOCK, wait=False)
+        except BlockingIOError:
+            raise RunInUseError(f"{folder}: another process runs this sweep; wait or choose another folder") from None
+    try:
+        yield
+    finally:
+        os.close(lock)
