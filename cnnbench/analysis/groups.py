@@ -18,6 +18,7 @@ from cnnbench.disk import read_regular
 from cnnbench.errors import DataError, DivergedError
 from cnnbench.runs.format import ENVIRONMENT, METRICS, SUMMARY
 from cnnbench.runs.read import read_config, read_summary, with_added_epochs
+from cnnbench.runs.sweep_record import places_in_sweep
 from cnnbench.runs.variant_names import REFERENCES, variant_names
 
 
@@ -105,7 +106,8 @@ class Skipped:
 
 @dataclass(frozen=True)
 class Collection:
-    """What was found, and what does not count: the groups in the order in which their first runs were started, but
+    """What was found, and what does not count: the groups in the order in which their first runs were started, within
+    a sweep in that of its jobs, whichever began first where they run side by side, but
     what an ablation compares the others with before them.
 
     `without_result` are groups all runs of which diverged; nothing can be compared with them.
@@ -136,7 +138,8 @@ def collect(folders: Iterable[Path], metric: str) -> Collection:
         make_group(name, labels[name] + image_label(name, members[0]), members, configs[name], techniques.get(name))
         for name, members in kept.items()
     ]
-    groups = tuple(sorted((group for group in found_groups if group.runs), key=lambda group: not group.is_reference))
+    places = places_of(runs)
+    groups = tuple(sorted((group for group in found_groups if group.runs), key=lambda group: place_of(group, places)))
     if not groups:
         reasons = [folder.reason for folder in skipped] + ["diverged" for run in runs if run.diverged]
         why = count_reasons(reasons) or "no run folder"
@@ -287,6 +290,30 @@ def count_reasons(reasons: Iterable[str]) -> str:
     """In one line how often each reason stands; what follows its colon, the details, is left out."""
     counts = Counter(reason.partition(":")[0] for reason in reasons)
     return ", ".join(f"{count} {reason}" for reason, count in counts.most_common())
+
+
+Place = tuple[str, int]
+"""When what it belongs to was started, and its place within that."""
+
+
+def places_of(runs: Sequence[Run]) -> dict[Path, Place]:
+    """By the path of each run: of a sweep when its first run was started, and the place of its job; of another when it
+    was started itself."""
+    sweeps = {folder: places_in_sweep(folder) for folder in {run.path.parent for run in runs}}
+    starts: dict[Path, str] = {}
+    for run in sorted(runs, key=started):
+        starts.setdefault(run.path.parent, started(run)[0])
+    return {
+        run.path: (starts[folder], sweeps[folder][run.path.name])
+        if run.path.name in sweeps[folder := run.path.parent]
+        else (started(run)[0], 0)
+        for run in runs
+    }
+
+
+def place_of(group: Group, places: Mapping[Path, Place]) -> tuple[bool, Place]:
+    """Sorts groups: what others are compared with first, then by the first of their runs."""
+    return not group.is_reference, min(places[run.path] for run in (*group.runs, *group.diverged))
 
 
 def started(run: Run) -> tuple[str, str]:

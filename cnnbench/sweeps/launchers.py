@@ -19,7 +19,6 @@ from omegaconf.errors import OmegaConfBaseException
 
 from cnnbench.config.composition import CONFIG, first_line, make_hydra, register_resolvers, sweep_part
 from cnnbench.config.sweep_settings import SweepSettings, check_sweep
-from cnnbench.console import note
 from cnnbench.disk import make_folder, write_atomically
 from cnnbench.errors import CnnbenchError, ConfigError
 from cnnbench.machine import available_cores
@@ -117,10 +116,14 @@ def threads_of_a_job(side_by_side: int) -> int | None:
     for torch's own number."""
     if side_by_side == 1:
         return None
-    cores = available_cores()
-    threads = max(1, cores // side_by_side)
-    note(f"{side_by_side} jobs side by side on {cores} cores, {threads} thread{'s' * (threads > 1)} each")
-    return threads
+    return max(1, available_cores() // side_by_side)
+
+
+def side_by_side_line(side_by_side: int) -> str:
+    """How jobs share this machine, in words."""
+    threads = threads_of_a_job(side_by_side) or 1
+    each = f"{threads} thread{'s' * (threads > 1)} each"
+    return f"{side_by_side} jobs side by side on {available_cores()} cores, {each}"
 
 
 def order_of(

@@ -8,11 +8,12 @@ from pathlib import Path
 from signal import SIGINT
 from typing import Any
 
+from cnnbench.console import note
 from cnnbench.disk import disk_errors, make_folder, take_lock
 from cnnbench.errors import Interrupted, RunInUseError
 from cnnbench.runs.format import LOCK
 from cnnbench.sweeps.jobs import Job, is_done
-from cnnbench.sweeps.launchers import Launch, run_jobs
+from cnnbench.sweeps.launchers import Launch, run_jobs, side_by_side_line
 from cnnbench.sweeps.watch import watching
 
 
@@ -25,6 +26,8 @@ def run_watched(
     Raises:
         Interrupted: a signal stopped the sweep; it says how to go on.
     """
+    if (count := how.side_by_side(len(to_do))) > 1:
+        note(side_by_side_line(count))  # before something live is shown
     try:
         with watching(how.folder, jobs, to_do, how.arguments, total):
             run_jobs(to_do, how, **ordered)

@@ -8,6 +8,7 @@ from run_folders import CONFIG, make_run
 
 from cnnbench.analysis.groups import collect, count_reasons, find_runs
 from cnnbench.errors import DataError
+from cnnbench.runs.sweep_record import JobRecord, SweepRecord, write_record
 
 METRIC = "test_accuracy"
 
@@ -190,3 +191,14 @@ def test_the_config_of_the_factory_is_like_a_real_one():
 
     real = compose([]).as_dict()
     assert list(CONFIG) == list(real)
+
+
+def test_the_groups_of_a_sweep_stand_in_the_order_of_its_jobs_whichever_began_first(tmp_path):
+    folder = tmp_path / "sweep"
+    for number, lr in ((1, 0.2), (2, 0.3), (0, 0.1)):  # side by side, the first began last
+        make_run(folder / f"{number}-run", config={"optimizer": {"name": "sgd", "lr": lr}})
+    make_run(tmp_path / "later", config={"optimizer": {"name": "sgd", "lr": 0.4}})
+    jobs = [JobRecord(f"{number}-run", f"lr={number}", "", "finished", None) for number in range(3)]
+    write_record(folder, SweepRecord(["train"], jobs))
+    groups = collect([tmp_path], "test_accuracy").groups
+    assert [group.config["optimizer"]["lr"] for group in groups] == [0.1, 0.2, 0.3, 0.4]

@@ -39,7 +39,7 @@ def write(folder, files):
         ("hydra.sweep.subdir=${data.root}", "should be the name of a folder in hydra.sweep.dir"),
         ("hydra.sweep.subdir=${now:../..}", "should be the name of a folder in hydra.sweep.dir"),
         ("hydra/launcher=joblb", "no such launcher; did you mean 'joblib'?"),
-        ("hydra/launcher=ray", "no such launcher"),
+        ("hydra/launcher=rq", "no such launcher"),
         ("hydra/sweeper=nope", "no such sweeper"),
         ("hydra.launcher._target_=os.system", "unknown key of launcher basic"),
     ],
@@ -59,7 +59,8 @@ def test_of_a_launchers_keys_only_plain_ones_can_be_given(parameter):
 def test_a_launcher_that_is_not_installed_is_named_with_what_pip_installs(launcher):
     chosen = OverridesParser.create().parse_overrides([f"hydra/launcher={launcher}", "epochs=1"])
     (line,) = not_installed(chosen, lambda path: False)
-    assert line.startswith(f"hydra/launcher={launcher}: not installed; pip install hydra-{launcher.split('_')[0]}")
+    package = "ray" if launcher == "ray" else f"hydra-{launcher.split('_')[0]}"
+    assert line.startswith(f"hydra/launcher={launcher}: not installed; pip install {package}")
     assert not_installed(chosen, [f"hydra/launcher/{launcher}"].__contains__) == []
 
 

@@ -17,11 +17,16 @@ from prepared import train_runs, write_cifar10, write_cifar_photos, write_fashio
 
 FIRST_HOUR = "first_hour.md"  # one story, which its own test runs from the top to the bottom
 INSTALLS, TYPED = "installs packages; .ci/run does it", "tests/commands/test_completion.py types it into the shell"
+CLUSTER = "needs a cluster; tests/sweeps/test_launchers.py starts one"
 OTHERS = "compares with frameworks of the extra `bench`; tests/benchmarks/test_ratios.py runs what needs none"
 NOT_RUN = {
     "python3 -m venv .venv && .venv/bin/pip install -e . && .venv/bin/cnnbench train": INSTALLS,
     'python3 -m venv .venv && .venv/bin/pip install -e ".[dev]" && .venv/bin/pytest': INSTALLS,
     "pip install hydra-joblib-launcher": "installs packages",
+    "pip install hydra-submitit-launcher": "installs packages",
+    "pip install ray": "installs packages",
+    "cnnbench train -m optimizer=sgd,adam 'seed=range(6)' sweep=slurm hydra.launcher.partition=gpu": CLUSTER,
+    "cnnbench train -m optimizer=sgd,adam 'seed=range(6)' sweep=ray": CLUSTER,
     'pip install -e ".[bench]"': "installs packages",
     "pip install tensorboard mlflow-skinny wandb": "installs packages",
     'eval "$(cnnbench -sc install=bash)"': TYPED,
@@ -73,7 +78,8 @@ BEFORE = {
 SIZES = [
     (r"^(epochs|seeds)=\d+$", r"\1=1"),
     (r"^(seed)=\d+(,\d+)+$", r"\1=0"),
-    (r"^(seed|data\.split_seed)=range\(0,\d+\)$", r"\1=0"),
+    (r"^(seed|data\.split_seed)=range\((?:0,)?\d+\)$", r"\1=0"),
+    (r"^(search\.trials)=\d+$", r"\1=2"),
     (r"^seeds=auto$", "seeds=1"),
     (r"^(most_seeds|budget)=.*$", ""),
     (r"^(batch_size)=\d+(,\d+)*$", r"\1=8"),
