@@ -34,7 +34,8 @@ SECONDS_BETWEEN_LOOKS = 0.02
 def serve() -> None:
     """Runs jobs, one at a time, until the other end of the connection, which standard input is, is closed."""
     ignore_signals()
-    connection = Connection(os.dup(0))
+    die_with_parent()  # also while it loads, when nobody looks at the connection
+    connection, worker = Connection(os.dup(0)), os.getpid()
     threads = load()
     images = Images()
     with suppress(EOFError, ConnectionError):
@@ -49,7 +50,7 @@ def serve() -> None:
             images.keep(message["run"]["config"]["data"])
             child = os.fork()
             if child == 0:
-                live(message["run"], images, threads)
+                live(message["run"], images, threads, worker)
             connection.send_bytes(json.dumps({"status": None}).encode())
             connection.send_bytes(json.dumps({"status": wait_for(child, connection)}).encode())
 
@@ -101,11 +102,13 @@ def wait_for(child: int, connection: Connection) -> int:
             raise
 
 
-def live(order: Mapping[str, Any], images: Images, threads: int) -> NoReturn:
+def live(order: Mapping[str, Any], images: Images, threads: int, worker: int) -> NoReturn:
     """The life of a child: trains into the folder of the order, and ends without a return to the worker's own work."""
     exit_code, path = 1, Path(order["path"])
     try:
         die_with_parent()
+        if os.getppid() != worker:  # it had ended before
+            os._exit(exit_code)
         die_first()
         listen_to(STOP)
         redirect_output(path / OUTPUT)
