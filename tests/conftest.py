@@ -1,3 +1,4 @@
+import os
 import signal
 
 import pytest
@@ -5,6 +6,7 @@ from tiny import TINY
 
 from cnnbench import cli
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is loaded: tests run side by side, and threads would wait
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell without job control leaves it to what it puts behind
     signal.signal(signal.SIGINT, signal.default_int_handler)  # children would respect it, and wait for ever
 

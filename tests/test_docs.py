@@ -27,7 +27,7 @@ def commands():
 @pytest.mark.parametrize("arguments", list(commands()), ids=" ".join)
 def test_every_command_of_the_docs_is_accepted(arguments):
     flags = {argument for argument in arguments if argument.startswith("-")}
-    assert flags <= {"-m", "--cfg", "--json"}
+    assert flags <= {"-m", "--cfg", "--json", "--dry-run"}
     overrides = [a for a in arguments if not a.startswith("-") and a != "job"]
     missing = [o for o in overrides if "root=" in o]
     refuse_mistakes([o for o in overrides if o not in missing], sweep="-m" in flags)

@@ -21,7 +21,7 @@ from cnnbench.config.cures import cure_of_choice, cure_of_key
 from cnnbench.config.refusal import RUNS_CODE, foreign_words, is_hydras, is_special
 from cnnbench.config.settings import check_values
 from cnnbench.config.sweep_settings import check_composed
-from cnnbench.config.sweeping import applicable, each_value_once, samples_of, values_of
+from cnnbench.config.sweeping import applicable, each_value_once, samples_of, values_of, without_values
 from cnnbench.config.tables import GROUPS, LIST_GROUPS, conf_folder
 from cnnbench.config.typed import parse
 from cnnbench.errors import CnnbenchError, ConfigError
@@ -33,12 +33,17 @@ Settings = TypeVar("Settings", bound="DataclassInstance")
 
 
 def refuse_mistakes(
-    overrides: Sequence[str], config_dir: str | None = None, *, sweep: bool = False, values: bool = True
+    overrides: Sequence[str],
+    config_dir: str | None = None,
+    *,
+    sweep: bool = False,
+    intervals: bool = False,
+    values: bool = True,
 ) -> None:
     """Looks for every mistake in `overrides`, where Hydra would stop at the first.
 
-    In a sweep each value is tried once, beside the first values of the others. `values=False` looks at choices
-    and keys only, which is fast.
+    In a sweep each value is tried once, beside the first values of the others; `intervals` it may have where something
+    draws from them. `values=False` looks at choices and keys only, which is fast.
 
     Raises:
         ConfigError: with one line for each.
@@ -53,6 +58,7 @@ def refuse_mistakes(
     for override in [override for override in parsed if not foreign_words([override]) and not is_hydras(override)]:
         refused = _wrong_use(override, groups)
         refused += [] if sweep else _wrong_sweep(override, parsed, groups, config_dir)
+        refused += [] if refused or intervals else without_values(override, groups)
         choices = [] if refused else _wrong_choices(override, groups)
         findings += refused
         wrong += choices

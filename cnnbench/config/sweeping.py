@@ -19,15 +19,18 @@ def every_job(overrides: Sequence[str], groups: Mapping[str, Sequence[str]]) -> 
         ConfigError: with one line for every sweep that names no values.
     """
     swept = OverridesParser.create().parse_overrides(list(overrides))
-    values = [values_of(override) or _matches(override, groups) for override in swept]
-    findings = [
-        f"{override.input_line}: stands for no values that could be tried; write them as {override.key_or_group}=A,B"
-        for override, chosen in zip(swept, values, strict=True)
-        if not chosen
-    ]
-    if findings:
+    if findings := [finding for override in swept for finding in without_values(override, groups)]:
         raise ConfigError(*findings)
-    return [list(job) for job in itertools.product(*values)]
+    return [list(job) for job in itertools.product(*(values_of(o) or _matches(o, groups) for o in swept))]
+
+
+def without_values(override: Override, groups: Mapping[str, Sequence[str]]) -> list[str]:
+    """What is wrong with a sweep that names no values: an interval, or a glob that matches nothing."""
+    if values_of(override) or _matches(override, groups):
+        return []
+    return [
+        f"{override.input_line}: stands for no values that could be tried; write them as {override.key_or_group}=A,B"
+    ]
 
 
 def values_of(override: Override) -> list[str]:

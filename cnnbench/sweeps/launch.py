@@ -61,7 +61,13 @@ def launch(arguments: Sequence[str]) -> None:
     is_dry = DRY_RUN in arguments
     options = parse_options([text for text in arguments if text != DRY_RUN])
     looks = options.help or options.hydra_help or options.cfg or options.info  # these need no torch
-    refuse_mistakes(options.overrides, options.config_dir, sweep=options.multirun, values=not looks)
+    refuse_mistakes(
+        options.overrides,
+        options.config_dir,
+        sweep=options.multirun,
+        intervals=is_search(options.overrides),
+        values=not looks,
+    )
     sys.argv = ["cnnbench train", *arguments]  # for environment.json
     if (options.multirun or is_dry) and not looks:
         sweep(options, ["train", *arguments], is_dry=is_dry)
@@ -159,6 +165,11 @@ def sweep(options: Namespace, arguments: list[str], *, is_dry: bool) -> None:
     show_outcome(folder, jobs)
     if failed := failures(folder, jobs):
         raise SweepError(*failed)
+
+
+def is_search(overrides: Sequence[str]) -> bool:
+    """Whether values are drawn, by what `search` names."""
+    return any(text.startswith("search=") and text != "search=none" for text in overrides)
 
 
 def quoted(text: object) -> str:

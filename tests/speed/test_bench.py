@@ -238,7 +238,10 @@ def test_latencies_are_percentiles_of_the_samples():
         (["model=dep", "epohcs=3", "batch_size=0"], ["model=dep: no such model", "epohcs: unknown", "batch_size=0"]),
         (["-m", "model=simple,dep"], ["model=dep: no such model; did you mean 'deep'?"]),
         (["model=simple,deep"], ["model=simple,deep: several values; sweep over them with -m"]),
-        (["-m", "optimizer.lr=interval(0,1)"], ["optimizer.lr=interval(0,1): stands for no values"]),
+        (
+            ["-m", "optimizer.lr=interval(0,1)", "model.depht=3"],
+            ["optimizer.lr=interval(0,1): stands for no values", "model.depht: unknown key"],
+        ),
         (["hydra.sweep.dir=x", "hydra/launcher=joblib"], ["hydra.sweep.dir=x: bench", "hydra/launcher=joblib: bench"]),
         (["model._target_=os.system"], ["model._target_: refused"]),
         (["--rounds", "0"], ["--rounds=0: should be a whole number >= 1"]),
