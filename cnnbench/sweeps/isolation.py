@@ -44,6 +44,7 @@ class Order:
         timeout: the seconds after which a try is killed.
         retries: how often a job that failed is tried again.
         stops_others: whether its failure ends the sweep.
+        child_of: the sweep's process, where it starts those that run the jobs: they end when it does.
         test, pause_after: as `run_experiment` has them.
     """
 
@@ -55,6 +56,7 @@ class Order:
     timeout: float | None = None
     retries: int = 0
     stops_others: bool = False
+    child_of: int | None = None
     test: bool = True
     pause_after: int | None = None
 
@@ -66,6 +68,7 @@ def run_order(text: str) -> None:
 
 def run_isolated(order: Order) -> None:
     """Runs a job to its end, trying it again as the order allows; not at all where the sweep has been stopped."""
+    leave_an_abandoned_sweep(order.child_of)
     path = Path(order.path)
     for _ in range(1 + order.retries):
         if is_stopping(path):
@@ -106,7 +109,7 @@ def attempt(order: Order, path: Path) -> None:
     worker = worker_of_this_process(order.threads)
     with passing_signals_on(worker):
         worker.start(asdict(order) | {"resume": resume})
-        status, why = supervise(worker, order.timeout, path)
+        status, why = supervise(worker, order, path)
     if summary_of(path).get("status") == "interrupted" and not has_ended(order, path) and not is_stopping(path):
         wait_for_slurm()
     record_ending(path, **ending(status, why))
@@ -137,10 +140,17 @@ def is_begun(path: Path) -> bool | None:
         return None
 
 
-def supervise(worker: "Worker", timeout: float | None, path: Path) -> tuple[int, str]:
+def leave_an_abandoned_sweep(parent: int | None) -> None:
+    """Ends this process, and by that its worker and the job, if it was started by a sweep's which is no more."""
+    if parent not in (None, os.getpid(), os.getppid()):
+        os._exit(1)  # what joblib would still do is for nobody
+
+
+def supervise(worker: "Worker", order: Order, path: Path) -> tuple[int, str]:
     """Waits for the child: how it ended, and why where it was made to."""
-    ordered, asked, why = time.monotonic(), 0.0, ""
+    ordered, asked, why, timeout = time.monotonic(), 0.0, "", order.timeout
     while (status := worker.wait(SECONDS_BETWEEN_LOOKS)) is None:
+        leave_an_abandoned_sweep(order.child_of)
         now = time.monotonic()
         if worker.began is None:
             if now - ordered > SECONDS_TO_BEGIN:

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import os
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -64,11 +65,19 @@ class Launch:
     @property
     def is_here(self) -> bool:
         """Whether the jobs are run by this process, one after the other."""
-        return str(self.config.hydra.launcher._target_).endswith("BasicLauncher")
+        return self._is("BasicLauncher")
+
+    @property
+    def is_joblib(self) -> bool:
+        """Whether they are run by processes that this one starts and ends."""
+        return self._is("JoblibLauncher")
+
+    def _is(self, name: str) -> bool:
+        return str(self.config.hydra.launcher._target_).endswith(name)
 
     def side_by_side(self, jobs: int) -> int:
         """How many of so many jobs run at once on this machine, as far as that is known."""
-        if not str(self.config.hydra.launcher._target_).endswith("JoblibLauncher"):
+        if not self.is_joblib:
             return 1
         asked = self.config.hydra.launcher.n_jobs or 1
         return min(asked if asked > 0 else max(1, available_cores() + 1 + asked), jobs)
@@ -139,6 +148,7 @@ def order_of(
         timeout=settings.job_timeout,
         retries=settings.retries,
         stops_others=settings.on_error == "stop",
+        child_of=os.getpid() if launch.is_joblib else None,
         **ordered,
     )
 

@@ -3,6 +3,8 @@ import os
 import signal
 import subprocess
 import time
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 import yaml
@@ -74,6 +76,28 @@ def test_ctrl_c_saves_all_jobs_of_joblib(tmp_path):
     assert err.splitlines()[-1] == "note: stopped; 4 of 4 jobs are to do, go on with: cnnbench resume sweep"
     assert [summary(path)["status"] for path in begun] == ["interrupted", "interrupted"]
     assert not (tmp_path / "sweep" / "2-simple-synthetic" / "summary.json").exists()
+
+
+def test_when_the_sweep_is_killed_joblibs_processes_end_with_it_and_begin_no_other_job(tmp_path):
+    process = start(*SWEEP, "epochs=3000", "sweep=joblib", "hydra.launcher.n_jobs=2", "seed=range(4)", cwd=tmp_path)
+    begun = [tmp_path / "sweep" / f"{seed}-simple-synthetic" for seed in (0, 1)]
+    wait_until(lambda: all((path / "metrics.jsonl").exists() for path in begun), process)
+    theirs = children_of(process.pid)
+    process.kill()
+    process.communicate(timeout=60)  # waits until nobody has its stderr any more, as all of them do
+    assert not any(is_alive(pid) for pid in theirs)
+    assert statuses(tmp_path / "sweep") == ["running", "running"]
+
+
+def children_of(pid):
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def is_alive(pid):
+    """Whether there is such a process; one that has ended and that nobody asks how is none."""
+    with suppress(FileNotFoundError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] != "Z"
+    return False
 
 
 @pytest.mark.slow

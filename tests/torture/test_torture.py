@@ -16,6 +16,7 @@ PART: dict[str, int] = {
     "kills": 6,
     "corrupt": 12,
     "hostile": 12,
+    "multirun": 3,
 }
 """Tries of each script in CI; together they take less than three minutes on two cores."""
 

@@ -22,6 +22,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import tiny as tiny  # for the scripts, which may be started from anywhere
+from sweeps.broken import broken as broken
 
 ROOT = Path(__file__).parents[2]
 CNNBENCH = [sys.executable, "-c", "from cnnbench.cli import main; main()"]
@@ -143,18 +144,25 @@ def _kill(child: int) -> None:
             kill(child, signal.SIGKILL)
 
 
-def main(torture: Callable[[Report, int, int, Path], None], *, count: int, doc: str) -> None:
-    """Runs a script from the command line: prints one JSON document, and exits with 1 where a try failed."""
+def main(torture: Callable[..., None], *, count: int, doc: str, **choices: Sequence[str]) -> None:
+    """Runs a script from the command line: prints one JSON document, and exits with 1 where a try failed.
+
+    `choices` are options of the script's own, with the values that each takes, the first being its default.
+    """
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=count, help=f"tries (default: {count})")
     parser.add_argument("--seed", type=int, default=0)
+    for name, values in choices.items():
+        parser.add_argument(f"--{name}", choices=values, default=values[0])
     options = parser.parse_args()
+    own = {name: getattr(options, name) for name in choices}
     report, started = Report(), time.monotonic()
     with tempfile.TemporaryDirectory(prefix="cnnbench-torture-") as folder:
-        torture(report, options.count, options.seed, Path(folder))
+        torture(report, options.count, options.seed, Path(folder), **own)
     document = {
         "count": options.count,
         "seed": options.seed,
+        **own,
         "seconds": round(time.monotonic() - started, 1),
         "outcomes": dict(report.outcomes.most_common()),
         "failures": report.failures,
