@@ -24,7 +24,15 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from cnnbench.config.plain_yaml import refuse_odd_yaml
-from cnnbench.config.refusal import foreign_words, hydra_part, is_hydras, not_installed, raw_tree, refuse_code
+from cnnbench.config.refusal import (
+    commanded_part,
+    foreign_words,
+    is_hydras,
+    is_of_sweeps,
+    not_installed,
+    raw_tree,
+    refuse_code,
+)
 from cnnbench.config.tables import LIST_GROUPS, OF_SWEEPS, conf_folder
 from cnnbench.errors import ConfigError
 
@@ -89,8 +97,8 @@ class Loader(ConfigLoaderImpl):
         with hydras_errors():
             composed = load(config_name, overrides, run_mode, from_shell, validate_sweep_overrides)
         parsed = OverridesParser.create().parse_overrides(overrides)
-        own = [o.input_line for o in parsed if is_hydras(o) or o.key_or_group in OF_SWEEPS]
-        refuse_code(composed, _hydras_own(config_name, tuple(map(str, own)), run_mode))
+        own = [o.input_line for o in parsed if is_hydras(o) or is_of_sweeps(o)]
+        refuse_code(composed, _commanded(config_name, tuple(map(str, own)), run_mode))
         return composed
 
 
@@ -107,10 +115,10 @@ def hydras_errors() -> Iterator[None]:
 
 
 @functools.cache
-def _hydras_own(config_name: str | None, overrides: tuple[str, ...], run_mode: RunMode) -> dict[str, Any]:
-    """What these overrides make of Hydra's own node where no file but ours has a say."""
-    loader = ConfigLoaderImpl(_search_path(None))
-    return hydra_part(raw_tree(loader.load_configuration(config_name, list(overrides), run_mode)))
+def _commanded(config_name: str | None, overrides: tuple[str, ...], run_mode: RunMode) -> dict[str, Any]:
+    """What these overrides make of Hydra's own node and of how a sweep is run, where no file but ours has a say."""
+    tree = raw_tree(ConfigLoaderImpl(_search_path(None)).load_configuration(config_name, list(overrides), run_mode))
+    return {name: commanded_part(tree, name) for name in ("hydra", *OF_SWEEPS)}
 
 
 def _search_path(config_dir: str | None) -> ConfigSearchPath:
@@ -159,7 +167,7 @@ class Composer:
         composed = copy.deepcopy(self._chosen(tuple(str(o.input_line) for o in parsed if o not in values)))
         if findings := foreign_words(values):
             raise ConfigError(*findings)
-        before = hydra_part(raw_tree(composed))
+        before = {"hydra": commanded_part(raw_tree(composed), "hydra")}
         with hydras_errors():
             ConfigLoaderImpl._apply_overrides_to_config(values, composed)
         composed.hydra.overrides.task.extend([override.input_line for override in values])

@@ -15,7 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 from omegaconf.grammar_parser import OmegaConfGrammarParser, parse
 
 from cnnbench.config.mistakes import did_you_mean, suggest
-from cnnbench.config.tables import GROUPS, LIST_GROUPS
+from cnnbench.config.tables import GROUPS, LIST_GROUPS, OF_SWEEPS
 from cnnbench.errors import ConfigError
 
 SUBMITIT = "timeout_min cpus_per_task gpus_per_node tasks_per_node mem_gb nodes name stderr_to_stdout"
@@ -64,6 +64,11 @@ RUNS_CODE = "refused, a config must not run code; leave it out"
 def is_hydras(override: Override) -> bool:
     """Whether it is about Hydra's own part of the config."""
     return re.split(r"[./@:]", override.key_or_group)[0] == "hydra"
+
+
+def is_of_sweeps(override: Override) -> bool:
+    """Whether it is about how a sweep is run."""
+    return override.key_or_group.split(".")[0] in OF_SWEEPS
 
 
 def is_special(path: str) -> bool:
@@ -145,8 +150,9 @@ def _is_plain(value: Any) -> bool:
     return str(value).isprintable() if isinstance(value, str) else isinstance(value, int | float)
 
 
-def refuse_code(composed: DictConfig, hydras: Mapping[str, Any]) -> None:
-    """Looks at a composed config; `hydras` is `hydra_part` of what the overrides alone give, without any other files.
+def refuse_code(composed: DictConfig, commanded: Mapping[str, Any]) -> None:
+    """Looks at a composed config; `commanded` are those of its nodes that only the command line may change, as it alone
+    makes them, without any other files.
 
     Raises:
         ConfigError: with one line for everything in it that could run code, read the environment, or that says to
@@ -162,7 +168,8 @@ def refuse_code(composed: DictConfig, hydras: Mapping[str, Any]) -> None:
             findings.append(f"{path}={value}: refused, a value can only refer to another key, as in ${{epochs}}")
     findings += [
         f"{key}: refused, only the command line can change this, not a file or a package"
-        for key in _differing(hydra_part(tree), hydras, "hydra")
+        for name, node in commanded.items()
+        for key in _differing(commanded_part(tree, name), node, name)
     ]
     if findings:
         raise ConfigError(*findings)
@@ -175,8 +182,11 @@ def raw_tree(composed: DictConfig) -> dict[str, Any]:
     return {str(key): value for key, value in tree.items()}
 
 
-def hydra_part(tree: Mapping[str, Any]) -> dict[str, Any]:
-    """What of Hydra's own node decides where it writes, how it logs and what it calls."""
+def commanded_part(tree: Mapping[str, Any], name: str) -> Any:
+    """A node that only the command line may change; of Hydra's own what decides where it writes, how it logs and what
+    it calls."""
+    if name != "hydra":
+        return tree.get(name)
     part = {key: value for key, value in tree["hydra"].items() if key not in OF_HYDRA_ALONE}
     return part | {"job": {key: value for key, value in part["job"].items() if key != "override_dirname"}}
 

@@ -20,9 +20,8 @@ from omegaconf.errors import OmegaConfBaseException
 from cnnbench.config.compose import parse_options
 from cnnbench.config.composition import CONFIG, first_line, make_hydra, sweep_part
 from cnnbench.config.overrides import refuse_mistakes
-from cnnbench.config.refusal import is_hydras
+from cnnbench.config.refusal import is_hydras, is_of_sweeps
 from cnnbench.config.sweep_settings import check_composed, check_search
-from cnnbench.config.tables import OF_SWEEPS
 from cnnbench.console import say
 from cnnbench.errors import ConfigError, DataError, DiskError, SweepError
 from cnnbench.progress import loading_torch
@@ -121,7 +120,7 @@ def run(composed: DictConfig) -> None:
 def refuse_settings_of_sweeps(overrides: Sequence[str]) -> None:
     """Raises: ConfigError, with one line for each override that only a sweep could heed."""
     parsed = OverridesParser.create().parse_overrides(list(overrides))
-    idle = [o.input_line for o in parsed if o.key_or_group.split(".")[0] in OF_SWEEPS]
+    idle = [o.input_line for o in parsed if is_of_sweeps(o)]
     if idle:
         raise ConfigError(*(f"{text}: says how a sweep is run; add -m, or leave it out" for text in idle))
 
@@ -134,7 +133,7 @@ def sweep(options: Namespace, arguments: list[str], *, is_dry: bool) -> None:
         CnnbenchError: as `launch`.
     """
     parsed = OverridesParser.create().parse_overrides(list(options.overrides))
-    theirs = [str(o.input_line) for o in parsed if is_hydras(o) or o.key_or_group.split(".")[0] in OF_SWEEPS]
+    theirs = [str(o.input_line) for o in parsed if is_hydras(o) or is_of_sweeps(o)]
     folder = sweep_folder(options.overrides, "sweep")
     if any(map(is_run, folder.glob("*"))) and not is_sweep(folder):
         raise DataError(f"{folder}: holds runs of something else; choose another folder with hydra.sweep.dir=PATH")

@@ -194,9 +194,8 @@ class Search:
                 if (value := standing[trial.number]) is not None:
                     trial.report(value, rung)
             ranked = sorted(alive, key=lambda trial: -(standing[trial.number] or -1.0))
-            kept = ranked[
-                : max(1, self.total // self.settings.reduction**number)
-            ]  # of all: a search may have been left here
+            most = max(1, self.total // self.settings.reduction**number)  # of all: a search may have been left here
+            kept = ranked[:most]
             for trial in alive:
                 if trial not in kept or standing[trial.number] is None:
                     failed = standing[trial.number] is None

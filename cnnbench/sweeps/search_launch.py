@@ -130,7 +130,11 @@ def test_best(searched: Search, how: Launch) -> None:
     summary = summary_of(path)
     reads = "once" if summary.get("test_reads") == 1 else f"{summary.get('test_reads')} times"
     accuracy = summary.get("test_accuracy")
-    shown = f"{100 * accuracy:.2f} % of the test images, which were read {reads}" if accuracy else "no test images"
+    shown = (
+        f"{100 * accuracy:.2f} % of the test images, which were read {reads}"
+        if accuracy is not None
+        else "no test images"
+    )
     say(f"\nbest: trial {best[0].number}, {path}: {shown}, and by no other trial")
 
 

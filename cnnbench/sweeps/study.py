@@ -50,9 +50,8 @@ def open_study(folder: Path, settings: SearchSettings, space: Mapping[str, "Base
         raise ConfigError("search.objectives: this folder has a search with others; choose another hydra.sweep.dir")
     with warnings.catch_warnings(action="ignore"):  # to name them is an experimental feature
         study.set_metric_names(settings.objectives)
-    study.sampler = make_sampler(
-        settings, space, settings.seed + len(study.trials)
-    )  # else it would draw the same again
+    seed = settings.seed + len(study.trials)  # else a search that goes on would draw the same again
+    study.sampler = make_sampler(settings, space, seed)
     if settings.sampler == "grid":
         for values in itertools.islice(itertools.product(*choices_of(space)), settings.trials):
             study.enqueue_trial(dict(zip(space, values, strict=True)), skip_if_exists=True)

@@ -92,11 +92,14 @@ def test_what_is_listed_is_taken(override):
         {"experiment/x.yaml": "# @package _global_\ndefaults: [{override /hydra/launcher: mine}]\n",
          "hydra/launcher/mine.yaml": "_target_: os.getcwd\n"},
         {"experiment/x.yaml": "# @package _global_\n", "hydra/launcher/basic.yaml": "_target_: os.getcwd\n"},
+        {"experiment/x.yaml": "# @package _global_\nsweep: {retries: 3}\n"},
+        {"experiment/x.yaml": "# @package _global_\ndefaults: [{override /search: tpe}]\n"},
     ],
 )  # fmt: skip
-def test_a_file_says_nothing_to_hydra(tmp_path, files):
+def test_a_file_says_nothing_to_hydra_nor_of_how_a_sweep_is_run(tmp_path, files):
     found = findings(["experiment=x"], write(tmp_path, files))
-    assert [line for line in found if not line.startswith(("hydra.", str(tmp_path / "hydra")))] == []
+    commanded = ("hydra.", "sweep.", "search.", str(tmp_path / "hydra"))
+    assert [line for line in found if not line.startswith(commanded)] == []
     assert "refused, only the command line can change this" in found[0]
 
 

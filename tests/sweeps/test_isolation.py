@@ -1,6 +1,7 @@
 import json
 import signal
 import time
+from pathlib import Path
 
 import pytest
 from processes import run, start, wait_until
@@ -139,6 +140,11 @@ def test_a_job_says_nothing_and_leaves_no_empty_file(tmp_path, worker, capfd):
     assert not (tmp_path / "run" / "output.log").exists()
     command = json.loads((tmp_path / "run" / "environment.json").read_text())["command"]
     assert command == "cnnbench train -m"
+
+
+def test_a_worker_has_one_thread_when_it_forks(tmp_path, worker):
+    run_isolated(job(tmp_path))
+    assert len(list(Path(f"/proc/{worker[0]._process.pid}/task").iterdir())) == 1
 
 
 def test_a_job_takes_its_threads(tmp_path, worker):
