@@ -165,12 +165,13 @@ class Search:
             thread.join()
 
     def _report(self, trial: "Trial", path: Path, epochs: int) -> None:
-        """Hands on the epochs that the study does not know; after the last of them a trial has nothing to save."""
+        """Hands on the epochs that the study does not know. A trial may be stopped from a quarter of its training on,
+        before that nobody knows; after the last epoch there is nothing left to save."""
         known = self.study._storage.get_trial(trial._trial_id).intermediate_values
         for epoch, value in enumerate(reported(path), start=1):
             if epoch not in known and value is not None:
                 trial.report(value, epoch)
-                if epoch < epochs and trial.should_prune():
+                if epochs / 4 <= epoch < epochs and trial.should_prune():
                     ask_to_stop(path)
                     return
 

@@ -7,7 +7,7 @@ import pytest
 from processes import run, start, wait_until
 from run_folders import make_run
 from sweeps.broken import broken
-from tiny import TINY, summary
+from tiny import TINY, metrics, summary
 
 from cnnbench.config.composition import Composer
 from cnnbench.config.overrides import groups_of
@@ -247,6 +247,23 @@ def test_halving_with_real_runs_resumes_them_from_their_checkpoints(tmp_path):
     assert "6 trials: 2 finished, 4 stopped early" in out
     ended = [summary(path)["status"] for path in (tmp_path / "search").glob("*-simple-*")]
     assert sorted(ended) == ["finished"] * 2 + ["interrupted"] * 4
+
+
+@pytest.mark.parametrize("at_once", [1, 2])
+def test_a_trial_that_learns_nothing_is_stopped_early_and_stays_so(tmp_path, at_once):
+    learns, does_not = [f"0.0{digit}" for digit in range(3, 9)], "1e-9"
+    command = [text for text in SEARCH if text != LR and not text.startswith("checkpoint")]
+    early = ["search.stop_hopeless=true", "search=grid", f"search.at_once={at_once}", "seed=1", "epochs=120"]
+    parallel = ["sweep=joblib", "hydra.launcher.n_jobs=2"] if at_once == 2 else []
+    lrs = f"optimizer.lr={','.join([*learns, does_not])}"
+    exit_code, out, err = run(*command, lrs, *early, *parallel, cwd=tmp_path)
+    assert exit_code == 0, err
+    assert " stopped early" in out
+    stopped = tmp_path / "search" / "6-simple-synthetic"
+    epochs = metrics(stopped)
+    assert 30 <= len(epochs) < 120
+    assert run("resume", "search", cwd=tmp_path)[0] == 0
+    assert (summary(stopped)["status"], metrics(stopped)) == ("interrupted", epochs)
 
 
 def test_failing_trials_are_listed_and_the_others_go_on(tmp_path):
