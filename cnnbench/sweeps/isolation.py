@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -68,7 +69,8 @@ def run_order(text: str) -> None:
 
 def run_isolated(order: Order) -> None:
     """Runs a job to its end, trying it again as the order allows; not at all where the sweep has been stopped."""
-    leave_an_abandoned_sweep(order.child_of)
+    if order.child_of not in (None, os.getpid()):
+        end_with(order.child_of)
     path = Path(order.path)
     for _ in range(1 + order.retries):
         if is_stopping(path):
@@ -109,7 +111,7 @@ def attempt(order: Order, path: Path) -> None:
     worker = worker_of_this_process(order.threads)
     with passing_signals_on(worker):
         worker.start(asdict(order) | {"resume": resume})
-        status, why = supervise(worker, order, path)
+        status, why = supervise(worker, order.timeout, path)
     if summary_of(path).get("status") == "interrupted" and not has_ended(order, path) and not is_stopping(path):
         wait_for_slurm()
     record_ending(path, **ending(status, why))
@@ -140,17 +142,23 @@ def is_begun(path: Path) -> bool | None:
         return None
 
 
-def leave_an_abandoned_sweep(parent: int | None) -> None:
-    """Ends this process, and by that its worker and the job, if it was started by a sweep's which is no more."""
-    if parent not in (None, os.getpid(), os.getppid()):
-        os._exit(1)  # what joblib would still do is for nobody
+@functools.cache
+def end_with(parent: int) -> None:
+    """Has this process end, and by that its worker and the job, once the one that started it is no more: what joblib
+    would still do, or wait for, is for nobody."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(SECONDS_BETWEEN_LOOKS)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
-def supervise(worker: "Worker", order: Order, path: Path) -> tuple[int, str]:
+def supervise(worker: "Worker", timeout: float | None, path: Path) -> tuple[int, str]:
     """Waits for the child: how it ended, and why where it was made to."""
-    ordered, asked, why, timeout = time.monotonic(), 0.0, "", order.timeout
+    ordered, asked, why = time.monotonic(), 0.0, ""
     while (status := worker.wait(SECONDS_BETWEEN_LOOKS)) is None:
-        leave_an_abandoned_sweep(order.child_of)
         now = time.monotonic()
         if worker.began is None:
             if now - ordered > SECONDS_TO_BEGIN:

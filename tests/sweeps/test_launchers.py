@@ -20,6 +20,7 @@ from cnnbench.sweeps.launchers import literal
 
 SWEEP = ["train", "-m", *TINY, "checkpoint.every_seconds=0.01", "hydra.sweep.dir=sweep"]
 LONG = [*SWEEP, "epochs=60"]
+JOBLIB = ["sweep=joblib", "hydra.launcher.n_jobs=2"]
 WHERE = {"PYTHONPATH": str(ROOT)}
 
 
@@ -55,7 +56,7 @@ def test_a_launcher_that_is_not_installed_is_named_with_what_to_install(cnnbench
 def test_joblib_runs_jobs_side_by_side_each_isolated_on_its_part_of_the_cores(tmp_path):
     free = [text for text in SWEEP if not text.startswith("device.threads")]
     faults = broken(s1="kill", s2="segfault", s3="hang", s4="exit")
-    sweep = ["sweep=joblib", "hydra.launcher.n_jobs=2", "seed=range(6)", "sweep.job_timeout=8"]
+    sweep = [*JOBLIB, "seed=range(6)", "sweep.job_timeout=8"]
     exit_code, out, err = run(*free, *sweep, cwd=tmp_path, **faults)
     assert exit_code == 5
     assert "2 of 6 jobs finished" in out
@@ -67,7 +68,7 @@ def test_joblib_runs_jobs_side_by_side_each_isolated_on_its_part_of_the_cores(tm
 
 
 def test_ctrl_c_saves_all_jobs_of_joblib(tmp_path):
-    process = start(*SWEEP, "epochs=3000", "sweep=joblib", "hydra.launcher.n_jobs=2", "seed=range(4)", cwd=tmp_path)
+    process = start(*SWEEP, "epochs=3000", *JOBLIB, "seed=range(4)", cwd=tmp_path)
     begun = [tmp_path / "sweep" / f"{seed}-simple-synthetic" for seed in (0, 1)]
     wait_until(lambda: all((path / "metrics.jsonl").exists() for path in begun), process)
     process.send_signal(signal.SIGINT)
@@ -78,15 +79,19 @@ def test_ctrl_c_saves_all_jobs_of_joblib(tmp_path):
     assert not (tmp_path / "sweep" / "2-simple-synthetic" / "summary.json").exists()
 
 
-def test_when_the_sweep_is_killed_joblibs_processes_end_with_it_and_begin_no_other_job(tmp_path):
-    process = start(*SWEEP, "epochs=3000", "sweep=joblib", "hydra.launcher.n_jobs=2", "seed=range(4)", cwd=tmp_path)
-    begun = [tmp_path / "sweep" / f"{seed}-simple-synthetic" for seed in (0, 1)]
-    wait_until(lambda: all((path / "metrics.jsonl").exists() for path in begun), process)
+def test_when_the_sweep_is_killed_joblibs_processes_end_with_it_at_work_or_not(tmp_path):
+    faults = broken(s2="raise")  # so that one process has nothing to do
+    process = start(*SWEEP, "epochs=3000", *JOBLIB, "seed=0,2", cwd=tmp_path, **faults)
+    running, failed = (tmp_path / "sweep" / f"{number}-simple-synthetic" for number in (0, 1))
+    wait_until(lambda: (failed / "crash.log").exists() and (running / "metrics.jsonl").exists(), process)
     theirs = children_of(process.pid)
     process.kill()
-    process.communicate(timeout=60)  # waits until nobody has its stderr any more, as all of them do
-    assert not any(is_alive(pid) for pid in theirs)
-    assert statuses(tmp_path / "sweep") == ["running", "running"]
+    process.communicate(timeout=60)
+    deadline = time.monotonic() + 10
+    while any(map(is_alive, theirs)):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert statuses(tmp_path / "sweep") == ["running", "failed"]
 
 
 def children_of(pid):
