@@ -100,7 +100,7 @@ def test_an_interval_that_is_none_is_named():
 
 @pytest.mark.parametrize("sampler", ["tpe", "cmaes"])
 def test_a_search_finds_the_top_sooner_than_chance(tmp_path, sampler):
-    """Twenty searches of 60 trials each: the regret, 1 minus the best, in the mean."""
+    """Three searches of forty trials each: the regret, 1 minus the best, in the mean."""
 
     def regret(sampler, seed):
         folder = tmp_path / f"{sampler}{seed}"
