@@ -1,6 +1,7 @@
 """This machine: processor, cores, memory, load, versions, git. The one reader of /proc."""
 
 import ctypes
+import gc
 import os
 import platform
 import resource
@@ -9,7 +10,8 @@ import socket
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -154,6 +156,20 @@ def available_cores() -> int:
 SELF = Path("/proc/self")
 PR_SET_PDEATHSIG = 1  # prctl(2)
 FIRST_TO_GO = "1000"  # proc(5), oom_score_adj
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Keeps Python's collector of cycles from what is imported here, which stays to the end: looking at it again and
+    again takes a fifth of the import of torch, and as long once more when the process ends."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        if collects:
+            gc.enable()
 
 
 def die_with_parent() -> None:

@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 
 from rich.console import Console
 from rich.progress import (
@@ -24,6 +24,7 @@ from rich.progress import (
 from rich.text import Text
 
 from cnnbench import console
+from cnnbench.machine import uncollected
 
 PATIENCE = 5.0  # seconds without a word, where nothing live can be shown
 NARROW = 60  # columns, below which the speed is left out
@@ -143,9 +144,14 @@ def _line_after_a_while(what: str) -> Iterator[None]:
         timer.cancel()
 
 
-def loading_torch() -> AbstractContextManager[object]:
+@contextmanager
+def loading_torch() -> Iterator[None]:
     """Around an import that needs torch: the first one takes seconds."""
-    return nullcontext() if "torch" in sys.modules else waiting("loading torch")
+    if "torch" in sys.modules:
+        yield
+        return
+    with waiting("loading torch"), uncollected():
+        yield
 
 
 class TrainingProgress:

@@ -1,3 +1,4 @@
+import gc
 import os
 import subprocess
 import sys
@@ -5,7 +6,7 @@ import time
 
 import pytest
 
-from cnnbench.machine import STAT, Load, LoadMeter, describe_environment, load_per_processor
+from cnnbench.machine import STAT, Load, LoadMeter, describe_environment, load_per_processor, uncollected
 
 needs_linux = pytest.mark.skipif(not STAT.exists(), reason="no /proc/stat")
 
@@ -78,3 +79,15 @@ def test_a_run_that_is_killed_leaves_no_lock_in_the_repository_it_asks(monkeypat
     git = [command for command in commands if command[0] == "git"]
     assert git
     assert all(command[1] == "--no-optional-locks" for command in git)
+
+
+def test_the_collector_rests_while_modules_are_loaded_and_never_looks_at_them():
+    frozen = gc.get_freeze_count()
+    try:
+        with uncollected():
+            assert not gc.isenabled()
+            kept = [[] for _ in range(1000)]
+        assert gc.isenabled()
+        assert gc.get_freeze_count() >= frozen + len(kept)
+    finally:
+        gc.unfreeze()

@@ -4,7 +4,8 @@ The number of threads is timed first, for it is worth most, then precision and m
 budget is 5 % of the planned run, at most 10 s. Only `torch.compile` may take longer to try, where what it takes is
 still below 5 % of the run; it is chosen where the remaining steps pay for it.
 
-An answer is kept for runs alike under the same load. When it is used again a rival is timed against it first.
+An answer is kept for runs alike under the same load. When it is used again a rival is timed against it first, unless
+that was done just before: the jobs of a sweep take one answer, and pay for it once.
 """
 
 import hashlib
@@ -29,6 +30,7 @@ from cnnbench.runs.identity import COMPUTES_NOTHING
 from cnnbench.speed.trials import ROUNDS, Contest, Trial
 
 MOST_SECONDS, SHARE = 10.0, 0.05
+FRESH_SECONDS = 600.0  # for so long nobody looks whether an answer still holds
 CHECK_SECONDS, CHECK_SHARE = 1.0, 0.02  # of what a check of a kept answer may take
 STEPS_TO_ENTER = 4  # in steps of the first policy: what a further one costs with its slower first step
 THREAD_ROUNDS = 2 * ROUNDS  # a neighbour's second of work slows several threads tenfold, and must not decide
@@ -58,15 +60,22 @@ def advise(
     known = read_advice(file, settings, steps)
     with torch.random.fork_rng():
         contest = Contest(config, splits, model)
-        checked = check(contest, device, known, steps) if known else None
+        checked = check(contest, device, known, steps) if known and since_it_held(known) > FRESH_SECONDS else None
         if known and (checked is None or checked["holds"]):
+            if checked:
+                keep(file, known | {"held": now().isoformat()})
             return with_policy(device, **known["chosen"]), known | {"cached": True, "check": checked}
         advice = hold_contest(contest, device, settings, steps)
     advice |= {"busy_cores": round(load.busy_cores, 2), "stolen": round(load.stolen, 2), "measured": now().isoformat()}
-    with suppress(DiskError):  # the next run measures again
+    keep(file, advice)
+    return with_policy(device, **advice["chosen"]), advice | {"cached": False, "check": checked}
+
+
+def keep(file: Path, advice: Advice) -> None:
+    """Writes it for the next run, which measures again where that is not possible."""
+    with suppress(DiskError):
         make_folder(file.parent)
         write_atomically(file, json.dumps(advice, indent=2).encode())
-    return with_policy(device, **advice["chosen"]), advice | {"cached": False, "check": checked}
 
 
 def check(contest: Contest, device: Device, known: Advice, steps: int) -> dict[str, Any] | None:
@@ -137,6 +146,11 @@ def now() -> datetime:
 def age_of(advice: Advice) -> float:
     """Seconds since it was measured."""
     return (now() - datetime.fromisoformat(advice["measured"])).total_seconds()
+
+
+def since_it_held(advice: Advice) -> float:
+    """Seconds since it was measured, or found still to hold."""
+    return (now() - datetime.fromisoformat(advice.get("held") or advice["measured"])).total_seconds()
 
 
 def age_in_words(seconds: float) -> str:
@@ -269,7 +283,8 @@ def read_advice(file: Path, settings: Sequence[str], steps: int) -> Advice | Non
         planned = steps * advice["planned_seconds"] / advice["planned_steps"]
         affordable = min(MOST_SECONDS, SHARE * planned) > 2 * advice["budget_seconds"]
         compilable = SHARE * planned > COMPILE_SECONDS > SHARE * advice["planned_seconds"]
-        whole = advice["chosen"].keys() >= set(settings) and age_of(advice) >= 0 and rival_of(advice) is not advice
+        times = min(age_of(advice), since_it_held(advice)) >= 0
+        whole = advice["chosen"].keys() >= set(settings) and times and rival_of(advice) is not advice
         return advice if whole and not affordable and not compilable else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, ZeroDivisionError):
         return None

@@ -60,6 +60,8 @@ def launch(arguments: Sequence[str]) -> None:
     is_dry = DRY_RUN in arguments
     options = parse_options([text for text in arguments if text != DRY_RUN])
     looks = options.help or options.hydra_help or options.cfg or options.info  # these need no torch
+    if options.multirun and not looks and not is_dry and will_run_here(options.overrides):
+        worker_of_this_process(None).begin()  # it loads while this process looks for mistakes, and plans
     refuse_mistakes(
         options.overrides,
         options.config_dir,
@@ -148,9 +150,6 @@ def sweep(options: Namespace, arguments: list[str], *, is_dry: bool) -> None:
         if failed:
             raise SweepError(*failed)
         return
-    is_over = before.jobs and all(job.state == "finished" for job in before.jobs)
-    if how.is_here and not is_dry and not is_over:
-        worker_of_this_process(None).begin()  # it loads while this process plans
     jobs = plan_jobs(options.overrides, options.config_dir, {job.config_hash: job.folder for job in before.jobs})
     if is_dry:
         show_forecast(folder, jobs, how.side_by_side(len(jobs)))
@@ -164,6 +163,18 @@ def sweep(options: Namespace, arguments: list[str], *, is_dry: bool) -> None:
     show_outcome(folder, jobs)
     if failed := failures(folder, jobs):
         raise SweepError(*failed)
+
+
+def will_run_here(overrides: Sequence[str]) -> bool:
+    """Whether this process will run jobs, as far as the words show it: if that is wrong a worker begins for nothing, or
+    later."""
+    given = dict(text.split("=", 1) for text in overrides if "=" in text)
+    elsewhere = {"sweep", "hydra/launcher"} & given.keys() and given.get("sweep") != "local"
+    folder = Path(given.get("hydra.sweep.dir", ""))
+    with suppress(DataError):
+        is_over = is_sweep(folder) and all(job.state == "finished" for job in read_record(folder).jobs)
+        return not elsewhere and not is_over
+    return False
 
 
 def is_search(overrides: Sequence[str]) -> bool:

@@ -23,7 +23,7 @@ from typing import Any, NoReturn
 from cnnbench.console import flush
 from cnnbench.disk import data_root
 from cnnbench.errors import CnnbenchError
-from cnnbench.machine import die_first, die_with_parent
+from cnnbench.machine import die_first, die_with_parent, uncollected
 from cnnbench.runs.format import OUTPUT
 from cnnbench.runs.signals import ignore_signals, interrupting, listen_to
 
@@ -57,9 +57,10 @@ def serve() -> None:
 
 def load() -> int:
     """Imports what jobs need; gives back the threads that torch would take, of which none is started here."""
-    import torch
+    with uncollected():  # the children do not copy what nobody looks at
+        import torch
 
-    importlib.import_module("cnnbench.experiment")
+        importlib.import_module("cnnbench.experiment")
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     return threads

@@ -210,18 +210,42 @@ class Asked:
         return cache_file(*self.work, load)
 
 
-def test_a_kept_answer_that_still_holds_is_taken_after_a_look_at_its_rival(monkeypatch):
+@pytest.fixture
+def wait(monkeypatch):
+    """Lets so many seconds pass, by the advisor's clock."""
+
+    def pass_by(seconds, now=advisor.now):
+        later = now() + timedelta(seconds=seconds)
+        monkeypatch.setattr(advisor, "now", lambda: later)
+
+    return pass_by
+
+
+def test_an_answer_is_taken_unseen_for_ten_minutes_after_it_held(monkeypatch, wait):
+    ask = Asked(monkeypatch, lambda device: 0.01 / device.threads)
+    ask()
+    looks = []
+    for seconds in (590, 610, 1200, 1220):
+        wait(seconds)
+        advice = ask()[1]
+        looks.append((advice["cached"], advice["check"] is not None))
+    assert looks == [(True, False), (True, True), (True, False), (True, True)]
+
+
+def test_a_kept_answer_that_still_holds_is_taken_after_a_look_at_its_rival(monkeypatch, wait):
     ask = Asked(monkeypatch, lambda device: 0.01 / device.threads)
     assert ask()[0] == 2
+    wait(3600)
     threads, advice = ask()
     assert (threads, advice["cached"], advice["check"]["holds"]) == (2, True, True)
     assert advice["check"]["rival"]["threads"] == 1
-    assert advice_line(advice) == "chosen by a measurement 0 seconds ago, still faster than 1 thread"
+    assert advice_line(advice) == "chosen by a measurement 1 hour ago, still faster than 1 thread"
 
 
-def test_a_kept_answer_that_is_wrong_by_now_is_mended(monkeypatch):
+def test_a_kept_answer_that_is_wrong_by_now_is_mended(monkeypatch, wait):
     ask = Asked(monkeypatch, lambda device: 0.01 * device.threads)
     assert ask()[0] == 1
+    wait(3600)
     ask.seconds = lambda device: 0.01 / device.threads
     threads, advice = ask()
     assert (threads, advice["cached"], advice["check"]["holds"]) == (2, False, False)
@@ -237,9 +261,10 @@ def test_an_answer_serves_only_under_the_load_it_was_found_under(monkeypatch):
     assert ask(Load(0.2, stolen=0.05))[1]["cached"]
 
 
-def test_a_run_too_short_to_check_a_kept_answer_takes_it(monkeypatch):
+def test_a_run_too_short_to_check_a_kept_answer_takes_it(monkeypatch, wait):
     ask = Asked(monkeypatch, lambda device: 0.01 / device.threads, epochs=5)
     ask()
+    wait(3600)
     assert ask()[1]["check"] is None
 
 
@@ -251,11 +276,10 @@ def test_a_kept_answer_that_cannot_be_read_is_measured_again(monkeypatch, damage
     assert not ask()[1]["cached"]
 
 
-def test_an_answer_says_its_age(monkeypatch):
+def test_an_answer_says_its_age(monkeypatch, wait):
     ask = Asked(monkeypatch, lambda device: 0.01 / device.threads)
     ask()
-    later = advisor.now() + timedelta(hours=49)
-    monkeypatch.setattr(advisor, "now", lambda: later)
+    wait(49 * 3600)
     assert "2 days ago" in advice_line(ask()[1])
     assert [age_in_words(seconds) for seconds in (0, 60, 7200)] == ["0 seconds", "1 minute", "2 hours"]
 
