@@ -83,12 +83,13 @@ _display = _Display()
 
 @contextmanager
 def waiting(
-    what: str, total: int | None = None, done: int = 0, *, clock: bool = True, long: bool = False
+    what: str, total: int | None = None, done: int = 0, *, clock: bool = True, long: bool = False, line: bool = True
 ) -> Iterator[Wait]:
     """Shows, as long as it lasts, that `what` is being done: with a bar and the time left where `total` is known.
 
     `clock=False` leaves out the time, for who says it beside the bar; a notebook shows only what is `long`. Where
-    nothing live can be shown, a line on stderr says it once, after some seconds; not within another wait.
+    nothing live can be shown, a line on stderr says it once, after some seconds; not within another wait, and not with
+    `line=False`.
     """
     _display.waits += 1
     where = console.live_console()
@@ -96,7 +97,7 @@ def waiting(
         where = None  # each display leaves an empty widget behind
     try:
         if where is None:
-            with nullcontext() if console.is_muted() or _display.waits > 1 else _line_after_a_while(what):
+            with nullcontext() if console.is_muted() or _display.waits > 1 or not line else _line_after_a_while(what):
                 yield Wait(None, None)
             return
         if _display.progress is None:

@@ -14,14 +14,14 @@ from cnnbench.errors import Interrupted, RunInUseError
 from cnnbench.runs.format import LOCK
 from cnnbench.sweeps.jobs import Job, is_done
 from cnnbench.sweeps.launchers import Launch, run_jobs, side_by_side_line
-from cnnbench.sweeps.watch import watching
+from cnnbench.sweeps.watch import Outlook, watching
 
 
 def run_watched(
-    jobs: Sequence[Job], to_do: Sequence[Job], how: Launch, *, total: int | None = None, **ordered: Any
+    jobs: Sequence[Job], to_do: Sequence[Job], how: Launch, *, outlook: Outlook | None = None, **ordered: Any
 ) -> None:
-    """Runs those of the jobs of a sweep that are to do, and shows how they do. `total` jobs there will be, where more
-    are to come; `ordered` are fields of each job's Order.
+    """Runs those of the jobs of a sweep that are to do, and shows how they do. `outlook` says what is to come besides;
+    `ordered` are fields of each job's Order.
 
     Raises:
         Interrupted: a signal stopped the sweep; it says how to go on.
@@ -29,15 +29,14 @@ def run_watched(
     if (count := how.side_by_side(len(to_do))) > 1:
         note(side_by_side_line(count))  # before something live is shown
     try:
-        with watching(how.folder, jobs, to_do, how.arguments, total):
+        with watching(how.folder, jobs, to_do, how.arguments, outlook):
             run_jobs(to_do, how, **ordered)
     except KeyboardInterrupt as stop:
-        left = sum(not is_done(how.folder, job) for job in jobs) + max((total or 0) - len(jobs), 0)
+        total = max(outlook.total if outlook else 0, len(jobs))
+        left = sum(not is_done(how.folder, job) for job in jobs) + total - len(jobs)
         number = stop.signal_number if isinstance(stop, Interrupted) else SIGINT
         again = f"cnnbench resume {shlex.quote(str(how.folder))}"
-        raise Interrupted(
-            number, f"stopped; {left} of {max(total or 0, len(jobs))} jobs are to do, go on with: {again}"
-        ) from None
+        raise Interrupted(number, f"stopped; {left} of {total} jobs are to do, go on with: {again}") from None
 
 
 @contextmanager

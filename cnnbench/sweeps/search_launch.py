@@ -1,6 +1,7 @@
 """A search from its command line to its summary: what was found, at what cost, and how the best does in the test."""
 
 import shlex
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,7 @@ from cnnbench.sweeps.running import run_watched
 from cnnbench.sweeps.search import Search
 from cnnbench.sweeps.space import as_overrides, search_space
 from cnnbench.sweeps.study import JOURNAL, grid_size, open_study
-from cnnbench.sweeps.watch import spell_seconds
+from cnnbench.sweeps.watch import Outlook, spell_seconds
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -46,10 +47,11 @@ def search(how: Launch, overrides: Sequence[str], settings: SearchSettings) -> l
     def run(jobs: Sequence[Job], pause_after: int | None) -> None:
         if jobs:
             shown = list({job.folder: job for job in (*searched.jobs(), *jobs)}.values())
-            run_watched(shown, jobs, how, total=trials, test=False, pause_after=pause_after)
+            run_watched(shown, jobs, how, outlook=outlook, test=False, pause_after=pause_after)
 
     at_once = settings.at_once or how.side_by_side(trials)
     searched = Search(study, settings, trials, space, fixed, composer, how.folder, at_once, run)
+    outlook = Outlook(trials, searched.drawn, time.monotonic())
     if searched.drawn:
         say(f"{searched.drawn} of {trials} trials were drawn before")
     searched.go()

@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +25,26 @@ SECONDS_BETWEEN_LOOKS = 1.0
 MOST_LINES = 8  # of jobs at work
 
 
+@dataclass(frozen=True)
+class Outlook:
+    """What is known of the jobs to come: how many there will be in all, how many were done when this began, and when by
+    time.monotonic that was."""
+
+    total: int
+    done: int
+    began: float
+
+
 @contextmanager
 def watching(
-    folder: Path, jobs: Sequence[Job], to_do: Sequence[Job], arguments: Sequence[str], total: int | None = None
+    folder: Path, jobs: Sequence[Job], to_do: Sequence[Job], arguments: Sequence[str], outlook: Outlook | None = None
 ) -> Iterator[None]:
-    """Shows how those of the `jobs` that are `to_do` run and end, as long as it lasts, and keeps sweep.json. `total`
-    jobs there will be, where more are to come."""
-    count = max(total or 0, len(jobs))
-    with waiting(f"{len(to_do)} jobs", count, len(jobs) - len(to_do), clock=False, long=True) as wait:
-        watcher = _Watcher(folder, jobs, to_do, arguments, wait, count)
+    """Shows how those of the `jobs` that are `to_do` run and end, as long as it lasts, and keeps sweep.json."""
+    done = len(jobs) - len(to_do)
+    outlook = outlook or Outlook(len(jobs), done, time.monotonic())
+    first = done == outlook.done  # of several rounds, of which the lines of the jobs say enough
+    with waiting(f"{len(to_do)} jobs", outlook.total, done, clock=False, long=True, line=first) as wait:
+        watcher = _Watcher(folder, jobs, to_do, arguments, wait, outlook)
         thread = threading.Thread(target=watcher.watch, daemon=True)
         thread.start()
         try:
@@ -46,20 +58,24 @@ def watching(
 
 class _Watcher:
     def __init__(
-        self, folder: Path, jobs: Sequence[Job], to_do: Sequence[Job], arguments: Sequence[str], wait: Wait, total: int
+        self,
+        folder: Path,
+        jobs: Sequence[Job],
+        to_do: Sequence[Job],
+        arguments: Sequence[str],
+        wait: Wait,
+        outlook: Outlook,
     ) -> None:
         self.folder = folder
         self.jobs = {job.folder: record_of(folder, job) for job in jobs}
         self.pending = {job.folder: job for job in to_do}
-        self._to_do = len(to_do)
         self.arguments = list(arguments)
         self.wait = wait
-        self.total = total
+        self.outlook = outlook
         self.stopped = threading.Event()
         self.best: tuple[float, str] | None = None
         self._lines: dict[str, tuple[ExitStack, Wait]] = {}
         self._counts = Counter(finished=len(jobs) - len(to_do))
-        self._started = time.monotonic()
         self._write()
 
     def watch(self) -> None:
@@ -99,7 +115,8 @@ class _Watcher:
         self.wait.advance()
         if (value := rank(summary)) >= 0 and (self.best is None or value > self.best[0]):
             self.best = value, job.varying
-        position = f"{len(self.jobs) - len(self.pending):>{len(str(self.total))}} of {self.total}"
+        total = self.outlook.total
+        position = f"{len(self.jobs) - len(self.pending):>{len(str(total))}} of {total}"
         parts = job_parts(job.varying, summary)
         if summary["status"] == "interrupted":
             parts = [job.varying, f"stopped after {progress_of(self.folder / job.folder)[1]}"]
@@ -123,11 +140,11 @@ class _Watcher:
             self._lines[name][1].show(f"  {self.pending[name].varying}", beside)
 
     def _time_left(self) -> list[str]:
-        ended = self._to_do - len(self.pending)
-        left = self.total - len(self.jobs) + len(self.pending)
-        if not ended or not left:
+        ended = len(self.jobs) - len(self.pending)
+        ours, left = ended - self.outlook.done, self.outlook.total - ended
+        if ours < 1 or left < 1:
             return []
-        return [f"about {spell_seconds((time.monotonic() - self._started) / ended * left)} left"]
+        return [f"about {spell_seconds((time.monotonic() - self.outlook.began) / ours * left)} left"]
 
     def _write(self) -> None:
         with suppress(DiskError):  # the runs are the truth, and who fills the disk says so

@@ -1,5 +1,6 @@
 import json
 import threading
+from types import SimpleNamespace
 
 import pytest
 from run_folders import make_run
@@ -10,7 +11,7 @@ from cnnbench.sweeps import watch
 from cnnbench.sweeps.jobs import Job
 from cnnbench.sweeps.marks import mark_done, mark_pending
 from cnnbench.sweeps.outcome import show_outcome
-from cnnbench.sweeps.watch import job_parts, spell_seconds, watching
+from cnnbench.sweeps.watch import Outlook, job_parts, spell_seconds, watching
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +41,18 @@ def test_jobs_are_told_as_they_end_whoever_runs_them(tmp_path, monkeypatch, caps
         ("seed=0", "finished"), ("seed=1", "failed"), ("seed=2", "failed"),
     ]  # fmt: skip
     assert record.jobs[1].error == "model: too large\nby far"
+
+
+def test_the_time_left_of_a_search_is_told_by_all_its_trials_so_far(tmp_path, monkeypatch, capsys, jobs):
+    monkeypatch.setattr(watch._Watcher, "_show", lambda *_: None)  # which asks for the time too
+    clock = iter([])
+    monkeypatch.setattr(watch, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    for number, job in enumerate(jobs, start=1):  # one trial after another, of six, of which none was done before
+        clock = iter([100.0 * number])
+        with watching(tmp_path, jobs[:number], [job], ["train"], Outlook(total=6, done=0, began=0.0)):
+            make_run(tmp_path / job.folder, total_seconds=3.0)
+    told = [line.partition("about ")[2] for line in capsys.readouterr().out.splitlines()]
+    assert told == ["8:20 min left", "6:40 min left", "5:00 min left"]
 
 
 def test_a_folder_without_a_readable_summary_is_waited_for(tmp_path, capsys, jobs):
