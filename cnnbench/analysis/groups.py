@@ -15,9 +15,9 @@ from cnnbench.analysis.config_labels import label_configs
 from cnnbench.analysis.images import images_of, shared_images, splits_by_seed
 from cnnbench.analysis.metrics import metric_of, number_of
 from cnnbench.disk import read_regular
-from cnnbench.errors import DataError, DivergedError
+from cnnbench.errors import DataError
 from cnnbench.runs.format import ENVIRONMENT, METRICS, SUMMARY
-from cnnbench.runs.read import read_config, read_summary, with_added_epochs
+from cnnbench.runs.read import has_diverged, read_config, read_summary, with_added_epochs
 from cnnbench.runs.sweep_record import places_in_sweep
 from cnnbench.runs.variant_names import REFERENCES, variant_names
 
@@ -35,8 +35,7 @@ class Run:
 
     @property
     def diverged(self) -> bool:
-        """Whether its training ended in numbers that are not finite: an outcome, as an accuracy is one."""
-        return self.summary.get("status") == "failed" and self.summary.get("exit_code") == DivergedError.exit_code
+        return has_diverged(self.summary)
 
     @cached_property
     def environment(self) -> Mapping[str, Any]:

@@ -12,7 +12,7 @@ from cnnbench.config.run_config import RunConfig, check_config
 from cnnbench.config.settings import Count, PositiveInt, accepts, in_words
 from cnnbench.config.tables import LIST_GROUPS
 from cnnbench.disk import read_regular
-from cnnbench.errors import ConfigError, DataError
+from cnnbench.errors import ConfigError, DataError, DivergedError
 from cnnbench.runs.format import CONFIG, FORMAT, METRICS, SUMMARY, summary_sha256
 from cnnbench.runs.identity import config_hash
 
@@ -50,6 +50,16 @@ def summary_of(path: Path) -> dict[str, Any]:
         return read_summary(path)
     except DataError:
         return {}
+
+
+def has_diverged(summary: Mapping[str, Any]) -> bool:
+    """Whether the training ended in numbers that are not finite: an outcome, as an accuracy is one."""
+    return summary.get("status") == "failed" and summary.get("exit_code") == DivergedError.exit_code
+
+
+def is_over(summary: Mapping[str, Any]) -> bool:
+    """Whether the run has finished, or diverged, as it would again."""
+    return summary.get("status") == "finished" or has_diverged(summary)
 
 
 def read_summary(path: Path) -> dict[str, Any]:

@@ -6,10 +6,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from cnnbench.analysis.groups import Run
 from cnnbench.disk import disk_errors, read_regular, write_atomically
 from cnnbench.errors import DataError
-from cnnbench.runs.read import is_run, read_summary
+from cnnbench.runs.read import is_over, is_run, read_summary, summary_of
 from cnnbench.runs.variant_names import PLAN
 
 FORMAT = 2
@@ -165,21 +164,14 @@ def unfinished(folder: Path, plan: Plan) -> list[PlannedRun]:
 
 
 def is_done(path: Path, group_hash: str) -> bool:
-    """Whether a run of this config has finished there, or diverged, as it would again."""
-    try:
-        summary = read_summary(path)
-    except DataError:
-        return False
-    has_ended = summary.get("status") == "finished" or Run(path, summary).diverged
-    return has_ended and summary.get("group_hash") == group_hash
+    """Whether a run of this config is over there."""
+    summary = summary_of(path)
+    return is_over(summary) and summary.get("group_hash") == group_hash
 
 
 def is_finished(path: Path) -> bool:
     """Whether the run there has finished, and did not diverge."""
-    try:
-        return read_summary(path).get("status") == "finished"
-    except DataError:
-        return False
+    return summary_of(path).get("status") == "finished"
 
 
 def why_not_done(folder: Path, jobs: Sequence[PlannedRun]) -> dict[str, str]:

@@ -6,10 +6,10 @@ from functools import cached_property
 from pathlib import Path
 
 from cnnbench.config.run_config import RunConfig
-from cnnbench.errors import ConfigError, DataError, DivergedError
+from cnnbench.errors import ConfigError, DataError
 from cnnbench.runs.format import CRASH_LOG, LOG, OUTPUT
 from cnnbench.runs.identity import config_hash
-from cnnbench.runs.read import is_run, read_summary, summary_of
+from cnnbench.runs.read import is_over, is_run, read_summary, summary_of
 from cnnbench.runs.sweep_record import JobRecord, State
 
 
@@ -42,12 +42,9 @@ def without_seed(settings: Sequence[str]) -> str:
 
 
 def is_done(folder: Path, job: Job) -> bool:
-    """Whether the run of the job has finished, or diverged, as it would again."""
+    """Whether the run of the job is over."""
     summary = summary_of(folder / job.folder)
-    if summary.get("config_hash") != job.config_hash:
-        return False
-    diverged = summary.get("status") == "failed" and summary.get("exit_code") == DivergedError.exit_code
-    return diverged or summary.get("status") == "finished"
+    return is_over(summary) and summary.get("config_hash") == job.config_hash
 
 
 def record_of(folder: Path, job: Job) -> JobRecord:

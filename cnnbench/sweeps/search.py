@@ -16,7 +16,7 @@ from cnnbench.config.composition import Composer
 from cnnbench.config.sweep_settings import SearchSettings, check_composed
 from cnnbench.config.sweeping import applicable
 from cnnbench.errors import ConfigError, DataError
-from cnnbench.runs.read import read_metrics, summary_of
+from cnnbench.runs.read import has_diverged, read_metrics, summary_of
 from cnnbench.sweeps.jobs import Job
 from cnnbench.sweeps.marks import ask_to_stop
 from cnnbench.sweeps.planning import folder_name
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 SECONDS_BETWEEN_LOOKS = 0.2
 REPORTED = "val_accuracy"  # of each epoch, by which hopeless trials are told
+DIVERGED = "diverged"  # a user attribute of trials
 
 
 @dataclass
@@ -138,9 +139,13 @@ class Search:
         values = [finite_number(summary.get(name)) for name in self.settings.objectives]
         if summary.get("status") == "finished" and None not in values:
             self.study.tell(trial, [value for value in values if value is not None])
+            return
+        if has_diverged(summary):
+            trial.set_user_attr(DIVERGED, True)
+            pruned = len(self.settings.objectives) == 1  # which samplers take for bad, what failed they forget
         else:
-            stopped = summary.get("status") == "interrupted"
-            self.study.tell(trial, state=TrialState.PRUNED if stopped else TrialState.FAIL)
+            pruned = summary.get("status") == "interrupted"
+        self.study.tell(trial, state=TrialState.PRUNED if pruned else TrialState.FAIL)
 
     @contextmanager
     def _stopping_hopeless(self, trials: Sequence["Trial"], jobs: Mapping[int, Job | None]) -> Iterator[None]:
@@ -177,8 +182,6 @@ class Search:
 
     def _halve(self, trials: Sequence["Trial"]) -> None:
         """Runs all trials to the first rung, the best to the next, and so on to the end of their training."""
-        from optuna.trial import TrialState
-
         jobs = self._new_jobs(trials)
         alive = list(trials)
         epochs = max((job.config.epochs for job in jobs.values() if job), default=1)
@@ -199,8 +202,7 @@ class Search:
             kept = ranked[:most]
             for trial in alive:
                 if trial not in kept or standing[trial.number] is None:
-                    failed = standing[trial.number] is None
-                    self.study.tell(trial, state=TrialState.FAIL if failed else TrialState.PRUNED)
+                    self._tell(trial, jobs[trial.number])
             alive = [trial for trial in kept if standing[trial.number] is not None]
 
     def _has_reached(self, job: Job, rung: int | None) -> bool:

@@ -18,7 +18,7 @@ from cnnbench.sweeps.jobs import Job
 from cnnbench.sweeps.launchers import Launch
 from cnnbench.sweeps.rehearsal import refuse_misfits
 from cnnbench.sweeps.running import run_watched
-from cnnbench.sweeps.search import Search
+from cnnbench.sweeps.search import DIVERGED, Search
 from cnnbench.sweeps.space import as_overrides, search_space
 from cnnbench.sweeps.study import JOURNAL, grid_size, open_study
 from cnnbench.sweeps.watch import Outlook, spell_seconds
@@ -27,6 +27,14 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 MOST_ROWS = 10
+ENDINGS = {
+    "COMPLETE": "finished",
+    "PRUNED": "stopped early",
+    DIVERGED: "diverged",
+    "FAIL": "failed",
+    "RUNNING": "unfinished",
+    "WAITING": "unfinished",
+}
 
 
 def search(how: Launch, overrides: Sequence[str], settings: SearchSettings) -> list[str]:
@@ -85,11 +93,10 @@ def rehearse_ends(overrides: Sequence[str], composer: Composer) -> None:
 def show_trials(searched: Search) -> None:
     """How many trials came to what, what they cost, and a table of the best; of two objectives of the Pareto front."""
     study, names = searched.study, searched.settings.objectives
-    states = [trial.state.name.lower() for trial in study.trials]
-    counts = {"complete": "finished", "pruned": "stopped early", "fail": "failed"}
-    told = ", ".join(f"{states.count(state)} {word}" for state, word in counts.items() if state in states)
+    endings = [ending_of(trial) for trial in study.trials]
+    told = ", ".join(f"{endings.count(word)} {word}" for word in dict.fromkeys(ENDINGS.values()) if word in endings)
     spent = sum(summary_of(searched.folder / job.folder).get("total_seconds") or 0.0 for job in searched.jobs())
-    say(f"\n{len(states)} trials: {told}; {spell_seconds(spent)} of runs\n")
+    say(f"\n{len(endings)} trials: {told}; {spell_seconds(spent)} of runs\n")
     best = ranked(searched)
     rows = [
         (str(trial.number), *(write(name, value) for name, value in zip(names, trial.values, strict=True)),
@@ -99,6 +106,11 @@ def show_trials(searched: Search) -> None:
     show_table(("trial", *(metric_of(name).axis for name in names), "values"), rows)
     if len(best) > MOST_ROWS:
         say(f"and {len(best) - MOST_ROWS} more")
+
+
+def ending_of(trial: "FrozenTrial") -> str:
+    """How it ended, in words."""
+    return ENDINGS[DIVERGED if trial.user_attrs.get(DIVERGED) else trial.state.name]
 
 
 def settings_of(trial: "FrozenTrial") -> str:
@@ -149,7 +161,7 @@ def failures_of(searched: Search) -> list[str]:
     """One line `<folder>: <cause>` for each trial that failed."""
     lines = []
     for trial in searched.study.trials:
-        if trial.state.name != "FAIL":
+        if ending_of(trial) != ENDINGS["FAIL"]:
             continue
         path = searched.folder / (trial.user_attrs.get("folder") or f"trial {trial.number}")
         error: Any = summary_of(path).get("error") or f"{settings_of(trial)}: make no run"

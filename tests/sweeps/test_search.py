@@ -275,6 +275,17 @@ def test_failing_trials_are_listed_and_the_others_go_on(tmp_path):
     assert "error: search/1-simple-synthetic: killed by SIGKILL" in err
 
 
+@pytest.mark.parametrize("objectives", ["[best_val_accuracy]", "[best_val_accuracy,train_seconds]"])
+def test_a_trial_that_diverges_is_an_outcome_that_the_sampler_remembers(cnnbench, tmp_path, objectives):
+    command = [text for text in SEARCH if text != LR]
+    lrs = ["optimizer=sgd", "optimizer.lr=1e6,0.01", "search=grid", f"search.objectives={objectives}"]
+    exit_code, out, err = cnnbench(*command, *lrs)
+    assert exit_code == 0, err
+    assert "2 trials: 1 finished, 1 diverged" in out
+    assert [summary(path)["exit_code"] for path in sorted((tmp_path / "search").glob("*-simple-*"))] == [3, 0]
+    assert cnnbench("resume", "search")[0] == 0
+
+
 @pytest.mark.parametrize(
     ("overrides", "finding"),
     [
