@@ -54,9 +54,11 @@ SLOW = (
             "policies",
             "processor",
             "scaling",
+            "searches",
             "startup",
             "streaming",
             "suggestions",
+            "sweep_cost",
             "time_to",
         )
     ),
@@ -103,7 +105,9 @@ ADDED = {
     "tests/benchmarks/many_runs.py": ["--runs=50", "--groups=5", "--broken=5"],
     "tests/benchmarks/policies.py": ["--rounds=1", "--steps=1", "--models=simple", "--conditions=busy"],
     "tests/benchmarks/processor.py": ["--rounds=1", "--steps=1"],
+    "tests/benchmarks/searches.py": ["--trials=6", "--searches=1"],
     "tests/benchmarks/startup.py": ["--rounds=1"],
+    "tests/benchmarks/sweep_cost.py": ["--rounds=1", "--jobs=2", "--seconds=0.3"],
 }
 """What is added where the command does not say it, by verb or script."""
 COMMANDS = list(dict.fromkeys(p.command for p in printed() if p.document != FIRST_HOUR))
