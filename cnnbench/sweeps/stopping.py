@@ -7,6 +7,7 @@ from pathlib import Path
 from signal import raise_signal
 from types import FrameType
 
+from cnnbench.analysis.wording import plural
 from cnnbench.console import note
 from cnnbench.disk import is_locked
 from cnnbench.runs.format import LOCK
@@ -46,6 +47,6 @@ def wait_for(runs: Sequence[Path]) -> None:
     deadline, is_said = time.monotonic() + SECONDS_TO_SAVE, False
     while (at_work := [run for run in runs if is_locked(run / LOCK)]) and time.monotonic() < deadline:
         if not is_said:
-            note(f"stopping: {len(at_work)} jobs save and leave; once more Ctrl-C, and they are killed")
+            note(f"stopping as soon as {plural(len(at_work), 'job')} saved; once more Ctrl-C kills at once")
             is_said = True
         time.sleep(SECONDS_BETWEEN_LOOKS)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cnnbench.analysis.wording import plural
 from cnnbench.console import say
 from cnnbench.errors import DataError, DiskError
 from cnnbench.progress import Wait, waiting
@@ -43,7 +44,7 @@ def watching(
     done = len(jobs) - len(to_do)
     outlook = outlook or Outlook(len(jobs), done, time.monotonic())
     first = done == outlook.done  # of several rounds, of which the lines of the jobs say enough
-    with waiting(f"{len(to_do)} jobs", outlook.total, done, clock=False, long=True, line=first) as wait:
+    with waiting(plural(len(to_do), "job"), outlook.total, done, clock=False, long=True, line=first) as wait:
         watcher = _Watcher(folder, jobs, to_do, arguments, wait, outlook)
         thread = threading.Thread(target=watcher.watch, daemon=True)
         thread.start()
@@ -73,7 +74,9 @@ class _Watcher:
         self.wait = wait
         self.outlook = outlook
         self.stopped = threading.Event()
-        self.best: tuple[float, str] | None = None
+        done = [job for job in jobs if job.folder not in self.pending]
+        ranked = [(rank(summary_of(folder / job.folder)), job.varying) for job in done]
+        self.best = max(ranked, default=(-1.0, ""))
         self._lines: dict[str, tuple[ExitStack, Wait]] = {}
         self._counts = Counter(finished=len(jobs) - len(to_do))
         self._write()
@@ -113,8 +116,7 @@ class _Watcher:
     def _tell(self, job: Job, summary: Mapping[str, Any]) -> None:
         self._counts[summary["status"]] += 1
         self.wait.advance()
-        if (value := rank(summary)) >= 0 and (self.best is None or value > self.best[0]):
-            self.best = value, job.varying
+        self.best = max(self.best, (rank(summary), job.varying))
         total = self.outlook.total
         position = f"{len(self.jobs) - len(self.pending):>{len(str(total))}} of {total}"
         parts = job_parts(job.varying, summary)
@@ -124,7 +126,7 @@ class _Watcher:
 
     def _show(self, at_work: Mapping[str, Mapping[str, Any]]) -> None:
         counts = [f"{count} {status}" for status, count in (self._counts | Counter(running=len(at_work))).items()]
-        best = [f"best {100 * self.best[0]:.2f} % {self.best[1]}"] if self.best else []
+        best = [f"best {100 * self.best[0]:.2f} % {self.best[1]}"] if self.best[0] >= 0 else []
         self.wait.show(", ".join(counts), "  ".join([*best, *self._time_left()]))
         if not self.wait.live:
             return
