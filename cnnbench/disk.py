@@ -14,6 +14,7 @@ from cnnbench.console import note
 from cnnbench.errors import ConfigError, DiskError
 
 OTHER_RUN_FOLDER = "choose another folder with hydra.run.dir=PATH"
+OTHER_SWEEP_FOLDER = "choose another folder with hydra.sweep.dir=PATH"
 NO_LOCKS = (errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOLCK, errno.EINVAL)
 
 
@@ -47,13 +48,13 @@ def require_room(folder: Path, needed: int) -> None:
         raise DiskError(f"{folder}: needs about {needed:,} bytes, {free:,} are free; {OTHER_RUN_FOLDER}")
 
 
-def make_folder(folder: Path) -> None:
+def make_folder(folder: Path, cure: str = OTHER_RUN_FOLDER) -> None:
     """Makes `folder` and those above it, where they are not there.
 
     Raises:
         DiskError: it cannot be made.
     """
-    with disk_errors(folder):
+    with disk_errors(folder, cure):
         folder.mkdir(parents=True, exist_ok=True)
 
 

@@ -23,6 +23,7 @@ from cnnbench.config.overrides import refuse_mistakes
 from cnnbench.config.refusal import is_hydras, is_of_sweeps
 from cnnbench.config.sweep_settings import check_composed, check_search
 from cnnbench.console import say
+from cnnbench.disk import OTHER_RUN_FOLDER, OTHER_SWEEP_FOLDER
 from cnnbench.errors import ConfigError, DataError, DiskError, SweepError
 from cnnbench.progress import loading_torch
 from cnnbench.runs.read import is_run
@@ -85,7 +86,7 @@ def launch(arguments: Sequence[str]) -> None:
     except OSError as error:
         if error.filename is None:
             raise
-        raise DiskError(f"{error.filename}: {error.strerror}; choose another folder with hydra.run.dir=PATH") from error
+        raise DiskError(f"{error.filename}: {error.strerror}; {OTHER_RUN_FOLDER}") from error
 
 
 def call_hydra(options: Namespace) -> None:
@@ -138,7 +139,7 @@ def sweep(options: Namespace, arguments: list[str], *, is_dry: bool) -> None:
     theirs = [str(o.input_line) for o in parsed if is_hydras(o) or is_of_sweeps(o)]
     folder = sweep_folder(options.overrides, "sweep")
     if any(map(is_run, folder.glob("*"))) and not is_sweep(folder):
-        raise DataError(f"{folder}: holds runs of something else; choose another folder with hydra.sweep.dir=PATH")
+        raise DataError(f"{folder}: holds runs of something else; {OTHER_SWEEP_FOLDER}")
     before = read_record(folder) if is_sweep(folder) else SweepRecord(arguments, [])
     how = Launch(folder, arguments, theirs, options.config_dir)
     settings = check_search(sweep_part(how.config, "search"))

@@ -58,7 +58,9 @@ class Launch:
         try:
             config = make_hydra(self.config_dir).compose_config(CONFIG, self.overrides, run_mode=RunMode.MULTIRUN)
         except (HydraException, OmegaConfBaseException) as error:
-            raise ConfigError(first_line(error)) from None
+            said = first_line(error).removeprefix("Error merging override ")
+            why = f": {first_line(error.__cause__)}" if isinstance(error.__cause__, Exception) else ""
+            raise ConfigError(said + why) from None
         config.hydra.sweep.dir = literal(self.folder.absolute())
         return config
 

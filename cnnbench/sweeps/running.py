@@ -9,7 +9,7 @@ from signal import SIGINT
 from typing import Any
 
 from cnnbench.console import note
-from cnnbench.disk import disk_errors, make_folder, take_lock
+from cnnbench.disk import OTHER_SWEEP_FOLDER, disk_errors, make_folder, take_lock
 from cnnbench.errors import Interrupted, RunInUseError
 from cnnbench.runs.format import LOCK
 from cnnbench.sweeps.jobs import Job, is_done
@@ -46,8 +46,8 @@ def held_sweep(folder: Path) -> Iterator[None]:
     Raises:
         RunInUseError: another process runs a sweep there.
     """
-    make_folder(folder)
-    with disk_errors(folder):
+    make_folder(folder, OTHER_SWEEP_FOLDER)
+    with disk_errors(folder, OTHER_SWEEP_FOLDER):
         try:
             lock = take_lock(folder / LOCK, wait=False)
         except BlockingIOError:

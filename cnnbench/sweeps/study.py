@@ -39,9 +39,7 @@ def open_study(folder: Path, settings: SearchSettings, space: Mapping[str, "Base
     with disk_errors(file):
         repair(file)
     storage = JournalStorage(JournalFileBackend(str(file)))
-    directions: list[Literal["minimize", "maximize"]] = [
-        "maximize" if metric_of(name).higher_is_better else "minimize" for name in settings.objectives
-    ]
+    directions = directions_of(settings.objectives)
     pruner = optuna.pruners.MedianPruner(n_startup_trials=5) if settings.stop_hopeless else optuna.pruners.NopPruner()
     study = optuna.create_study(
         storage=storage, study_name=NAME, directions=directions, pruner=pruner, load_if_exists=True
@@ -56,6 +54,18 @@ def open_study(folder: Path, settings: SearchSettings, space: Mapping[str, "Base
         for values in itertools.islice(itertools.product(*choices_of(space)), settings.trials):
             study.enqueue_trial(dict(zip(space, values, strict=True)), skip_if_exists=True)
     return study
+
+
+def directions_of(objectives: Sequence[str]) -> list[Literal["minimize", "maximize"]]:
+    """Which way each objective is better.
+
+    Raises:
+        ConfigError: it is no metric.
+    """
+    try:
+        return ["maximize" if metric_of(name).higher_is_better else "minimize" for name in objectives]
+    except ConfigError as error:
+        raise ConfigError(f"search.objectives: {error.findings[0].removeprefix('metric=')}") from None
 
 
 def repair(file: Path) -> None:

@@ -290,6 +290,22 @@ def test_a_folder_that_holds_something_else_is_refused(cnnbench, tmp_path, train
     assert lines(err) == ["sweep: holds runs of something else; choose another folder with hydra.sweep.dir=PATH"]
 
 
+def test_a_folder_that_cannot_be_made_is_told_with_the_key_that_names_it(cnnbench, tmp_path):
+    (tmp_path / "file").touch()
+    exit_code, _, err = cnnbench("train", "-m", *TINY, "seed=0,1", "hydra.sweep.dir=file/sweep")
+    assert exit_code == 74
+    assert err.splitlines()[-1].startswith("error: file/sweep: Not a directory")
+    assert err.endswith("; choose another folder with hydra.sweep.dir=PATH\n")
+
+
+def test_a_launcher_is_told_nothing_of_another_type(cnnbench):
+    exit_code, _, err = cnnbench("train", "-m", *TINY, "seed=0,1", "sweep=joblib", "hydra.launcher.n_jobs=two")
+    assert (exit_code, err.splitlines()[-1].partition(": ")[2]) == (
+        2,
+        "hydra.launcher.n_jobs=two: Value 'two' of type 'str' could not be converted to Integer",
+    )
+
+
 def test_a_sweep_that_another_process_runs_is_left_alone(cnnbench, tmp_path):
     (tmp_path / "sweep").mkdir()
     lock = take_lock(tmp_path / "sweep" / ".lock", wait=False)

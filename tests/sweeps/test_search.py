@@ -291,7 +291,10 @@ def test_a_trial_that_diverges_is_an_outcome_that_the_sampler_remembers(cnnbench
     [
         (["search.objectives=[test_accuracy]"], "test_accuracy is of the test, which a search must not see"),
         (["search.objectives=[a,b,c]"], "search.objectives: should be one or two"),
-        (["search.objectives=[best_val_acuracy]"], "no such metric; did you mean 'best_val_accuracy'?"),
+        (
+            ["search.objectives=[best_val_acuracy]"],
+            "search.objectives: best_val_acuracy: no such metric; did you mean 'best_val_accuracy'?",
+        ),
         (["search.trials=0"], "search.trials=0: should be a whole number >= 1"),
         (["optimizer.lr=interval(-1,1)"], "optimizer.lr=-1.0: should be a number > 0"),
         (["optimizer.lrr=interval(0,1)"], "optimizer.lrr: unknown key; did you mean optimizer.lr="),
