@@ -105,7 +105,7 @@ def run_jobs(jobs: Sequence[Job], launch: Launch, **ordered: Any) -> None:
     orders = [order_of(job, launch, settings, threads, ordered) for job in jobs]
     losses = Counter[str]()
     while left := [order for order in orders if is_pending(Path(order.path))]:
-        error = launch_once(left, config, folder)
+        error = launch_once(left, launch)
         if is_stopped(folder):
             return
         lost = [order.path for order in left if is_pending(Path(order.path))]
@@ -155,15 +155,19 @@ def order_of(
     )
 
 
-def launch_once(orders: Sequence[Order], config: DictConfig, folder: Path) -> str:
+def launch_once(orders: Sequence[Order], launch: Launch) -> str:
     """Gives the orders to the launcher; what it fails by, in words.
 
     Raises:
         ConfigError: it cannot be made.
         Interrupted: a signal stopped it.
     """
+    config = launch.config
+    if launch.is_joblib:  # a process that gets no job would not see its sweep killed
+        config = copy.deepcopy(config)
+        config.hydra.launcher.n_jobs = launch.side_by_side(len(orders))
     launcher = make_launcher(config)
-    with stopping_jobs_first(folder, [Path(order.path) for order in orders]):
+    with stopping_jobs_first(launch.folder, [Path(order.path) for order in orders]):
         try:
             returned = launcher.launch([[json.dumps(asdict(order))] for order in orders], initial_job_idx=0)
             errors = [str(job._return_value) for job in returned if isinstance(job._return_value, Exception)]
