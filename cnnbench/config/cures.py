@@ -5,6 +5,7 @@ they set, they choose that too.
 """
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
 from cnnbench.config import places, synonyms
@@ -88,7 +89,8 @@ def cure_of_choice(group: str, choice: str, catalogue: Catalogue) -> str:
         return _cure_by_places(choice, found, "", catalogue, of=choice)
     if near := [known for known in choices if is_short_for(name, known)] or nearest(name, choices, NEAR):
         return f"; did you mean {near[0]!r}? {listed}"
-    homes = {other: home for home, all_of in catalogue.groups.items() for other in all_of}
+    owners = Counter(other for all_of in catalogue.groups.values() for other in all_of)  # of `none` there are several
+    homes = {other: home for home, all_of in catalogue.groups.items() for other in all_of if owners[other] == 1}
     if other := nearest(name, homes, SURE):
         return f"; did you mean {catalogue.choose(homes[other[0]], other[0])}?"
     return f"; {listed[0].lower()}{listed[1:]}"

@@ -117,6 +117,14 @@ def test_a_word_that_turns_the_meaning_round_gives_no_cure_of_the_contrary(overr
     assert "regularization" not in caught.value.findings[0]
 
 
+def test_a_choice_that_several_groups_have_is_not_meant_by_a_word_like_it(cnnbench):
+    exit_code, _, err = cnnbench("train", "-m", "sweep=nope")
+    assert (exit_code, err) == (
+        2,
+        "error: sweep=nope: no such sweep; choose from joblib, local, ray, slurm, submitit_local\n",
+    )
+
+
 def test_a_choice_mended_in_a_list_keeps_the_others():
     with pytest.raises(ConfigError) as caught:
         compose(["regularization=[ema,MixUp]"])
