@@ -28,7 +28,7 @@ LAUNCHERS = {
     "ray": ["sweep=ray"],
 }
 LARGE = {"raise": 5, "kill": 3, "segfault": 2, "hang": 2, "exit": 1}, 50, 20
-SMALL = dict.fromkeys(LARGE[0], 1), 8, 7
+SMALL = dict.fromkeys(LARGE[0], 1), 8, 12
 KILLS_OF_THE_LARGE = 20
 CAUSES = {
     "raise": "RuntimeError: a bug in a technique",
