@@ -183,8 +183,10 @@ def judge(sweep: Sweep, name: str, ending: Ending, straight: Ending) -> str | No
 
 
 def table(ending: Ending) -> str:
-    """The results by group, as printed at the end."""
-    return ending.out[ending.out.index("jobs finished") - 8 :]
+    """The results by group and what follows them, as printed at the end: all from the first empty line on."""
+    _, _, found = ending.out.partition("\n\n")
+    assert found.startswith("group "), ending.out
+    return found
 
 
 if __name__ == "__main__":
