@@ -21,12 +21,12 @@ def every_job(overrides: Sequence[str], groups: Mapping[str, Sequence[str]]) -> 
     swept = OverridesParser.create().parse_overrides(list(overrides))
     if findings := [finding for override in swept for finding in without_values(override, groups)]:
         raise ConfigError(*findings)
-    return [list(job) for job in itertools.product(*(values_of(o) or _matches(o, groups) for o in swept))]
+    return [list(job) for job in itertools.product(*(_each_value(override, groups) for override in swept))]
 
 
 def without_values(override: Override, groups: Mapping[str, Sequence[str]]) -> list[str]:
     """What is wrong with a sweep that names no values: an interval, or a glob that matches nothing."""
-    if values_of(override) or _matches(override, groups):
+    if _each_value(override, groups):
         return []
     return [
         f"{override.input_line}: stands for no values that could be tried; write them as {override.key_or_group}=A,B"
@@ -41,6 +41,11 @@ def values_of(override: Override) -> list[str]:
         return [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
     except HydraException:  # an interval, or glob(*)
         return []
+
+
+def _each_value(override: Override, groups: Mapping[str, Sequence[str]]) -> list[str]:
+    """The override with each of its values, those of a glob too; none of an interval."""
+    return values_of(override) or _matches(override, groups)
 
 
 def _matches(override: Override, groups: Mapping[str, Sequence[str]]) -> list[str]:

@@ -65,17 +65,9 @@ class Launch:
         return config
 
     @property
-    def is_here(self) -> bool:
-        """Whether the jobs are run by this process, one after the other."""
-        return self._is("BasicLauncher")
-
-    @property
     def is_joblib(self) -> bool:
-        """Whether they are run by processes that this one starts and ends."""
-        return self._is("JoblibLauncher")
-
-    def _is(self, name: str) -> bool:
-        return str(self.config.hydra.launcher._target_).endswith(name)
+        """Whether the jobs are run by processes that this one starts and ends."""
+        return str(self.config.hydra.launcher._target_).endswith("JoblibLauncher")
 
     def side_by_side(self, jobs: int) -> int:
         """How many of so many jobs run at once on this machine, as far as that is known."""
