@@ -11,6 +11,7 @@ comes to undisturbed: the table of results to the byte, the metrics and the weig
 import random
 import signal
 import subprocess
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -27,6 +28,7 @@ LAUNCHERS = {
     "joblib": ["sweep=joblib", "hydra.launcher.n_jobs=2"],
     "ray": ["sweep=ray"],
 }
+SECONDS_TO_END = {"basic": 0.5, "joblib": 0.5, "ray": 4.0}  # of what a command has begun, once that alone is killed
 LARGE = {"raise": 5, "kill": 3, "segfault": 2, "hang": 2, "exit": 1}, 50, 20
 SMALL = dict.fromkeys(LARGE[0], 1), 8, 12
 KILLS_OF_THE_LARGE = 20
@@ -48,7 +50,7 @@ class Sweep:
     jobs: int
     faults: dict[int, str]
     timeout: int
-    launcher: Sequence[str]
+    launcher: str
     place: Path
 
     def command(self, name: str) -> list[str]:
@@ -60,7 +62,7 @@ class Sweep:
             *tiny.TINY,
             *often,
             f"seed=range({self.jobs})",
-            *self.launcher,
+            *LAUNCHERS[self.launcher],
             f"hydra.sweep.dir={name}",
         ]
 
@@ -84,7 +86,7 @@ def torture(report: Report, count: int, seed: int, folder: Path, launcher: str) 
     faults, jobs, timeout = LARGE if count >= KILLS_OF_THE_LARGE else SMALL
     kinds = [kind for kind, times in faults.items() for _ in range(times)]
     hit = dict(zip(numbers.sample(range(jobs), len(kinds)), kinds, strict=True))
-    sweep = Sweep(jobs, hit, timeout, LAUNCHERS[launcher], folder)
+    sweep = Sweep(jobs, hit, timeout, launcher, folder)
     with ThreadPoolExecutor() as beside:
         broke = beside.submit(break_jobs, sweep, "broken")
         straight = sweep.run(*sweep.command("straight"))
@@ -139,7 +141,8 @@ def kill_often(report: Report, count: int, numbers: random.Random, sweep: Sweep,
 
 
 def kill_after(seconds: float, arguments: Sequence[str], sweep: Sweep, alone: bool) -> bool:
-    """Whether the command was still at work when it was killed, by itself or with all of its session."""
+    """Whether the command was still at work when it was killed, by itself or with all of its session; what it has begun
+    has then ended too."""
     process = subprocess.Popen(
         [*CNNBENCH, *arguments],
         cwd=sweep.place,
@@ -156,6 +159,7 @@ def kill_after(seconds: float, arguments: Sequence[str], sweep: Sweep, alone: bo
     else:
         killpg(process.pid, signal.SIGKILL)
     process.wait()
+    time.sleep(SECONDS_TO_END[sweep.launcher])
     return True
 
 
