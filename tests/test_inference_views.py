@@ -71,7 +71,7 @@ def test_a_run_validates_tests_evaluates_and_predicts_with_the_same_views(train,
     (prediction,) = json.loads(cnnbench("predict", path, tmp_path / "a.png", "--json")[1])
     trained = load_trained(path)
     images = trained.normalize(decode_image(tmp_path / "a.png", (1, 8, 8))[None])
-    expected = logits_over_views(trained.model, images, "flip_shift").softmax(1)[0].tolist()
+    expected = logits_over_views(trained.ready, images, "flip_shift").softmax(1)[0].tolist()
     assert list(prediction["probabilities"].values()) == pytest.approx(expected, abs=1e-5)
 
 

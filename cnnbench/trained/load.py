@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,10 @@ LARGE_IMAGE = 2**20  # values: what takes so many is built without memory first,
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """A run's selected weights with all that is needed to feed them images."""
+    """A run's selected weights with all that is needed to feed them images.
+
+    `model` is the network as it was trained, in eval mode on the run's device.
+    """
 
     config: RunConfig
     model: nn.Module
@@ -44,12 +48,17 @@ class TrainedModel:
         low, high = self.config.data.get("grey_range", FULL_RANGE)
         return low, high
 
+    @cached_property
+    def ready(self) -> nn.Module:
+        """A copy of the model that gives the same answers from less work."""
+        return prepared(self.model, self.device, self.image_shape)
+
     @torch.inference_mode()
     def logits(self, images: Tensor) -> Tensor:
         """images: (N, C, H, W) uint8 on any device; gives back (N, K) float32."""
         normalized = self.normalize(images.to(self.device.torch_device))
         with self.device.autocast():
-            return logits_over_views(self.model, normalized, self.config.test_time_augmentation).float()
+            return logits_over_views(self.ready, normalized, self.config.test_time_augmentation).float()
 
     def predict(self, images: str | Path | Sequence[str | Path]) -> Any:
         """For an image file `image`, `class` and `probabilities` by class name; for several a list of these.
@@ -94,8 +103,8 @@ def load_trained(run: str | Path, model: nn.Module | None = None) -> TrainedMode
     elif with_given_model(config, model).model != config.model:
         raise CheckpointError(f"{run}: was trained with another network ({config.model}); give that one as model=")
     load_weights(model, weights, folder)
-    ready = prepared(model, device, image_shape)
-    return TrainedModel(config, ready, device, Normalize(mean, std, device), image_shape, class_names)
+    model = device.place(model.eval())
+    return TrainedModel(config, model, device, Normalize(mean, std, device), image_shape, class_names)
 
 
 def refuse_giants(
