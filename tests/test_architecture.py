@@ -39,7 +39,7 @@ FLOORS = [
     "device",
     "runs",
     "config",
-    "console progress errors seeds disk machine arithmetic spreadsheet",
+    "console progress errors extras seeds disk machine arithmetic spreadsheet",
 ]
 FLOOR = {f"cnnbench.{room}": floor for floor, rooms in enumerate(FLOORS) for room in rooms.split()}
 
