@@ -19,6 +19,7 @@ VERBS = {
     "verify": "a run's files against their hashes; without a run, whether this machine repeats a training bit for bit",
     "evaluate": "a run's accuracy on its test split or on another data set",
     "predict": "class probabilities of image files",
+    "export": "a run's model as ONNX, torch.export or safetensors, compared with the run",
     "compare": "which techniques helped, by how much, and is it sure",
     "ablate": "the effect of each technique, measured over seeds",
     "plan": "how many seeds a difference needs, and what that costs",

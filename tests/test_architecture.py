@@ -275,6 +275,7 @@ WITHOUT_TORCH = {
     "plan --help": "run(['plan', '--help'])",
     "evaluate --help": "run(['evaluate', '--help'])",
     "predict --help": "run(['predict', '--help'])",
+    "export --help": "run(['export', '--help'])",
     "doctor --help": "run(['doctor', '--help'])",
     "data --help": "run(['data', '--help'])",
     "completing verbs": "run(['-sc', 'query', 'cnnbench tr'])",

@@ -17,9 +17,13 @@ Batch = tuple[Tensor, Tensor]
 
 
 class Normalize:
-    """uint8 images to float32 with mean 0 and deviation 1 over the training images, in the device's memory format."""
+    """uint8 images to float32 with mean 0 and deviation 1 over the training images, in the device's memory format.
+
+    `mean` and `std` (C,) are in units of [0, 1].
+    """
 
     def __init__(self, mean: Tensor, std: Tensor, device: Device) -> None:
+        self.mean, self.std = mean, std
         self._scale = (1 / (255 * std)).view(1, -1, 1, 1).to(device.torch_device)
         self._shift = (-mean / std).view(1, -1, 1, 1).to(device.torch_device)
         self._memory_format = device.torch_memory_format

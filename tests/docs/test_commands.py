@@ -25,6 +25,7 @@ NOT_RUN = {
     "pip install hydra-joblib-launcher": "installs packages",
     "pip install hydra-submitit-launcher": "installs packages",
     "pip install ray": "installs packages",
+    "pip install 'cnnbench[compress]'": "installs packages",
     "cnnbench train -m optimizer=sgd,adam 'seed=range(6)' sweep=slurm hydra.launcher.partition=gpu": CLUSTER,
     "cnnbench train -m optimizer=sgd,adam 'seed=range(6)' sweep=ray": CLUSTER,
     'pip install -e ".[bench]"': "installs packages",
