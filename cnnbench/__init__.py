@@ -9,12 +9,13 @@ from importlib import import_module
 from typing import Any
 
 __version__ = "0.1.0"
-__all__ = ["Callback", "CnnbenchError", "__version__", "compose", "load", "resume", "train"]
+__all__ = ["Callback", "CnnbenchError", "__version__", "compose", "compress", "load", "resume", "train"]
 
 _PUBLIC = {
     "Callback": "cnnbench.techniques.callback:Callback",
     "CnnbenchError": "cnnbench.errors:CnnbenchError",
     "compose": "cnnbench.config.compose:compose",
+    "compress": "cnnbench.api:compress",
     "load": "cnnbench.trained.load:load_trained",
     "resume": "cnnbench.api:resume",
     "train": "cnnbench.api:train",

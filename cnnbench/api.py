@@ -6,7 +6,9 @@ from typing import Any
 
 from torch import nn
 
+from cnnbench.compression.run import compress_run, resume_compression
 from cnnbench.config.compose import compose
+from cnnbench.config.compressing import compressions
 from cnnbench.config.run_config import RunConfig
 from cnnbench.data.from_python import GivenData
 from cnnbench.errors import ConfigError
@@ -75,9 +77,34 @@ def resume(
     summary = read_summary(folder)
     if epochs is None and summary.get("status") == "finished":
         return Summary(folder, summary)
+    if load_config(folder).compression:
+        if epochs is not None:
+            raise ConfigError(f"epochs={epochs}: {folder} was compressed; compress its parent with compression.epochs")
+        return Summary(folder, resume_compression(folder, model=model, quiet=quiet))
     config = load_config(folder) if epochs is None else lengthened(folder, epochs)
     parts: dict[str, Any] = {"model": model, "dataset": dataset, "callbacks": callbacks}
     return Summary(folder, run_experiment(config, folder, **parts, resume=True, quiet=quiet))
+
+
+def compress(
+    run: str | Path,
+    overrides: Sequence[str],
+    folder: str | Path,
+    *,
+    model: nn.Module | None = None,
+    quiet: bool = False,
+) -> Summary:
+    """Compresses the finished run in `run` into the run folder `folder`, as `cnnbench compress` does.
+
+    `overrides` are as on the command line: `["compression=filters", "compression.amount=0.3"]`. `model`, which takes
+    the run's weights, is the network of a run whose network was given from Python. With `quiet`, nothing is printed.
+
+    Raises:
+        CnnbenchError: what the caller can mend, with one line for each finding.
+    """
+    (node,) = compressions(_overrides(overrides), None, sweep=False)
+    folder = Path(folder)
+    return Summary(folder, compress_run(Path(run), node, folder, model=model, quiet=quiet))
 
 
 def _overrides(config: Any) -> Sequence[str]:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from cnnbench.config.run_config import FROM_PYTHON, RunConfig
+from cnnbench.config.run_config import FROM_PYTHON, RunConfig, technique_of
 from cnnbench.config.settings import build, check
 from cnnbench.data import Source, Splits
 from cnnbench.data.batches import EvaluationBatches, Normalize, TrainBatches
@@ -20,6 +20,8 @@ from cnnbench.models.describe import Description, walk
 from cnnbench.seeds import derive_seed
 from cnnbench.techniques.augment import AUGMENTATIONS, Augmentation, compose
 from cnnbench.techniques.callback import Callback
+from cnnbench.techniques.compression import COMPRESSIONS
+from cnnbench.techniques.compression.compression import Compression
 from cnnbench.techniques.losses import LOSSES
 from cnnbench.techniques.optimizers import OPTIMIZERS
 from cnnbench.techniques.pruning import PRUNING
@@ -48,6 +50,23 @@ def recorded_device(config: RunConfig, summary: Mapping[str, Any]) -> Device:
     if config.device["name"] != "auto" or summary.get("device") != kind:
         return device
     return device if check(DEVICES, "device", {"name": kind, **policy}) else make_device(kind, **policy)
+
+
+def compressed_device(config: RunConfig, device: Device) -> Device:
+    """The device with the numbers that the last compression of the config computes in; int8 is the processor's."""
+    if not config.compression:
+        return device
+    name, values = list(config.compression.items())[-1]
+    compression = make_compression({"name": technique_of(name), **values})
+    kind = "cpu" if compression.is_compiled else device.torch_device.type
+    precision = compression.precision or device.precision
+    return make_device(kind, precision, device.memory_format, device.compile, device.threads)
+
+
+def make_compression(node: Mapping[str, Any]) -> Compression:
+    """What is to be done to a run, or was."""
+    compression: Compression = build(COMPRESSIONS, "compression", node)
+    return compression
 
 
 def make_model(config: RunConfig, image_shape: tuple[int, int, int], num_classes: int) -> nn.Module:
@@ -219,10 +238,16 @@ def make_training(
     num_classes: int,
     device: Device,
     given: Sequence[Callback] = (),
+    *,
+    is_new: bool = True,
 ) -> Training:
-    """Everything that trains `model`, at its start; `given` callbacks act before those of the config."""
+    """Everything that trains `model`, at its start; `given` callbacks act before those of the config.
+
+    Of a model that is not new the weights are left as they are.
+    """
     model = device.place(model)
-    initialize_from_images(model, batches)
+    if is_new:
+        initialize_from_images(model, batches)
     steps = batches.steps_per_epoch
     return Training(
         model=model,

@@ -20,6 +20,7 @@ VERBS = {
     "evaluate": "a run's accuracy on its test split or on another data set",
     "predict": "class probabilities of image files",
     "export": "a run's model as ONNX, torch.export or safetensors, compared with the run",
+    "compress": "filters removed, int8, bf16: a run's network smaller or faster, judged by the clock",
     "compare": "which techniques helped, by how much, and is it sure",
     "ablate": "the effect of each technique, measured over seeds",
     "plan": "how many seeds a difference needs, and what that costs",

@@ -1,7 +1,10 @@
 """Packages that come with an extra: imported when they are used, and named with their cure where they are missing."""
 
 import importlib
+import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from cnnbench.errors import UnavailableError
@@ -17,6 +20,19 @@ EXTRAS = {
 """By the name it is imported by: what pip calls a package, and the extra of ours that has it."""
 
 
+@contextmanager
+def silenced() -> Iterator[None]:
+    """Shows no warning and writes no log of libraries meanwhile: of their own making, nothing the user could change."""
+    level = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(level)
+
+
 def imported(module: str, what: str) -> Any:
     """The module, of a package in EXTRAS; `what` it is needed for, as the user wrote it, begins the error.
 
@@ -25,8 +41,7 @@ def imported(module: str, what: str) -> Any:
     """
     name, extra = EXTRAS[module.partition(".")[0]]
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of their own making; nothing that the user could change
+        with silenced():
             return importlib.import_module(module)
     except ImportError as error:
         why = "is not installed" if isinstance(error, ModuleNotFoundError) else f"cannot be imported ({error})"

@@ -1,19 +1,17 @@
 """Asking a model: made ready to give the same answers from less work, and how it does on a set."""
 
 import copy
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from cnnbench.config.run_config import Views
 from cnnbench.data.batches import Batches
 from cnnbench.device import Device
+from cnnbench.models.fold import cast, fold, has_norms_to_fold
 from cnnbench.progress import waiting
 from cnnbench.seeds import generator
 
@@ -166,7 +164,7 @@ def _is_quickened(model: nn.Module, device: Device, image_shape: tuple[int, ...]
 
     try:
         share = AGREEMENT.get(device.precision, AGREEMENT["fp32"])
-        if any(_foldable(model)) and not _keeps(exact, fold, model, share):
+        if has_norms_to_fold(model) and not _keeps(exact, fold, model, share):
             return False
         dtype = device.autocast_dtype
         return dtype is None or _keeps(lowered, lambda model: cast(model, dtype), model, CAST_AGREEMENT)
@@ -178,56 +176,6 @@ def _keeps(logits: Callable[[], Tensor], change: Callable[[nn.Module], object], 
     before = logits()
     change(model)
     return bool((logits() - before).norm() <= share * before.norm())
-
-
-def cast(model: nn.Module, dtype: torch.dtype) -> None:
-    """In place, conv and linear layers to `dtype`; not subclasses, which may compute with their weights."""
-    for layer in model.modules():
-        if type(layer) in (nn.Conv2d, nn.Linear):
-            layer.to(dtype)
-
-
-def fold(model: nn.Module) -> None:
-    """In place, of a model in eval mode: each batch norm folded into the convolution before it.
-
-    At eval a batch norm is one factor and one shift per channel, which the convolution's weight and bias take up: exact
-    but for rounding. Between the two may stand a max pooling, where no factor is negative. Other norms depend on the
-    image and stay, and so does what is not known to be called once and in its order: layers that stand in several
-    places, subclasses, what has hooks.
-    """
-    for parent, before, after in list(_foldable(model)):
-        setattr(parent, before, fuse_conv_bn_eval(getattr(parent, before), getattr(parent, after)))
-        setattr(parent, after, nn.Identity())
-
-
-def _foldable(model: nn.Module) -> Iterator[tuple[nn.Sequential, str, str]]:
-    """Where each convolution and the batch norm after it stand: their parent and their names in it."""
-    places = Counter(id(module) for _, module in model.named_modules(remove_duplicate=False))
-    for parent in model.modules():
-        if isinstance(parent, nn.Sequential) and type(parent).forward is nn.Sequential.forward:
-            yield from ((parent, before, after) for before, after in _foldable_in(parent, places))
-
-
-def _foldable_in(parent: nn.Sequential, places: Mapping[int, int]) -> Iterator[tuple[str, str]]:
-    children = {name: child for name, child in parent._modules.items() if child and type(child) is not nn.Identity}
-    order = list(children)
-    unpooled = [name for name in order if not (isinstance(children[name], nn.MaxPool2d) and _is_plain(children[name]))]
-    for before, after in pairwise(unpooled):
-        conv, norm = children[before], children[after]
-        if not isinstance(conv, nn.Conv2d) or not isinstance(norm, nn.BatchNorm2d) or norm.running_mean is None:
-            continue
-        if not (_is_plain(conv) and _is_plain(norm)) or places[id(conv)] > 1 or places[id(norm)] > 1:
-            continue
-        is_pooled = order.index(after) - order.index(before) > 1
-        if is_pooled and norm.weight is not None and bool((norm.weight < 0).any()):
-            continue  # the largest value of a window would become the smallest
-        yield before, after
-
-
-def _is_plain(module: nn.Module) -> bool:
-    """Whether a call of it does what torch's own class does, and nothing else."""
-    is_own = type(module) in (nn.Conv2d, nn.BatchNorm2d, nn.MaxPool2d)
-    return is_own and not module._forward_hooks and not module._forward_pre_hooks
 
 
 def logits_over_views(forward: Callable[[Tensor], Tensor], images: Tensor, views: Views) -> Tensor:

@@ -4,10 +4,11 @@ import statistics
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from cnnbench import machine
 from cnnbench.loop import Training
+from cnnbench.models.graphs import GraphNet
 from cnnbench.runs.folder import RunFolder
 from cnnbench.runs.identity import weights_sha256
 from cnnbench.runs.read import read_metrics
@@ -32,9 +33,15 @@ def describe_training(run: RunFolder, training: Training) -> dict[str, Any]:
 
 def describe_model(model: nn.Module) -> dict[str, int]:
     """The size of a trained model; its bytes are those of parameters and buffers."""
-    nonzero = sum(int(torch.count_nonzero(parameter)) for parameter in model.parameters())
+    weights = weights_of_graph(model) if isinstance(model, GraphNet) else model.parameters()
+    nonzero = sum(int(torch.count_nonzero(weight)) for weight in weights)
     size = sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
     return {"nonzero_parameters": nonzero, "model_bytes": size}
+
+
+def weights_of_graph(model: GraphNet) -> list[Tensor]:
+    """Its tensors but for the scales and zero points by which int8 stands for numbers."""
+    return [tensor for name, tensor in model.tensors().items() if not name.startswith(("_scale", "_zero_point"))]
 
 
 def reset_peak_memory(device: torch.device) -> bool:

@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
-from cnnbench.config.tables import LIST_GROUPS
+from cnnbench.config.tables import BY_NAME, OF_COMPRESSION
 from cnnbench.runs.identity import COMPUTES_NOTHING
 
 Settings = dict[str, tuple[str, Any]]  # by key: where it applies (the choice its part of the config has), and its value
@@ -49,12 +49,12 @@ def settings_of(config: Mapping[str, Any]) -> Settings:
     Without what no result depends on.
     """
     settings: Settings = {}
-    for key, value in config.items():
+    for key, value in ({name: {} for name in OF_COMPRESSION} | dict(config)).items():
         if key in COMPUTES_NOTHING:
             continue
         if not isinstance(value, Mapping):
             settings[key] = ("", value)
-        elif key in LIST_GROUPS:
+        elif key in BY_NAME:
             settings[key] = ("", list(value))
             for choice, node in value.items():
                 flatten(f"{key}.{choice}", node, f"{key}.{choice}", settings)
@@ -86,7 +86,7 @@ def scope_of(key: str, settings: Settings) -> str | None:
     section, _, rest = key.partition(".")
     if not rest:
         return ""
-    if section in LIST_GROUPS:
+    if section in BY_NAME:
         choice = rest.partition(".")[0]
         return f"{section}.{choice}" if choice in settings.get(section, ("", []))[1] else None
     return f"{section}={settings[section][1]}" if section in settings else None

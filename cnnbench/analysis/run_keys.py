@@ -12,14 +12,14 @@ from cnnbench.analysis.listing import Listed
 from cnnbench.analysis.metrics import METRICS, finite_number
 from cnnbench.analysis.where import comparisons, parse
 from cnnbench.config.mistakes import did_you_mean
-from cnnbench.config.tables import GROUPS, LIST_GROUPS
+from cnnbench.config.tables import BY_NAME, GROUPS
 from cnnbench.errors import ConfigError
 from cnnbench.runs.format import SUMMARY_KEYS
 from cnnbench.runs.identity import COMPUTES_NOTHING, SEPARATES_NO_GROUPS
 
 OWN = ("path", "tag", "status", "error", "started")
 """What is asked of the run itself, before its summary and its config."""
-NESTED = ("target", "files", "data_fingerprints")
+NESTED = ("target", "files", "data_fingerprints", "parent", "origin", "clock")
 OF_SUMMARY = tuple(key for key in SUMMARY_KEYS if key not in NESTED)
 OF_BOTH = ("epochs", *GROUPS)
 """Keys of a summary that are in a config too, where the run did not come as far as to note them."""
@@ -100,9 +100,9 @@ def value_in(config: Config | None, key: str) -> Any:
     for part in key.split("."):
         if not isinstance(node, Mapping):
             return None
-        node = node.get(part, {} if node is config and part in LIST_GROUPS else None)
+        node = node.get(part, {} if node is config and part in BY_NAME else None)
     if isinstance(node, Mapping):
-        return list(node) if key in LIST_GROUPS else choice_of(node)
+        return list(node) if key in BY_NAME else choice_of(node)
     return node
 
 
@@ -113,7 +113,7 @@ def keys_in(config: Config | None, prefix: str = "") -> Iterator[str]:
         if not isinstance(value, Mapping):
             yield key
             continue
-        if key in LIST_GROUPS or choice_of(value) is not None:
+        if key in BY_NAME or choice_of(value) is not None:
             yield key
         yield from keys_in(value, f"{key}.")
 

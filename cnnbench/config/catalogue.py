@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cnnbench.config.plain_yaml import UNREADABLE, read_yaml
-from cnnbench.config.tables import GROUPS, LIST_GROUPS, OF_SWEEPS, conf_folder
+from cnnbench.config.tables import GROUPS, LIST_GROUPS, OF_COMPRESSION, OF_SWEEPS, conf_folder
 
 
 @dataclass(frozen=True)
@@ -45,13 +45,13 @@ class Catalogue:
     def __init__(
         self, groups: Mapping[str, Sequence[str]], chosen: Mapping[str, Collection[str]], config_dir: str | None = None
     ) -> None:
-        known = (*GROUPS, *OF_SWEEPS, "experiment")
+        known = (*GROUPS, *OF_COMPRESSION, *OF_SWEEPS, "experiment")
         self.groups = {group: choices for group, choices in groups.items() if group in known}
         self.chosen = chosen
         self.places = [*_top_places(), *self._settings(config_dir)]
 
     def _settings(self, config_dir: str | None) -> Iterator[Place]:
-        for group in GROUPS:
+        for group in (*GROUPS, *OF_COMPRESSION):
             for choice in self.groups.get(group, ()):
                 node = _read(_file_of(group, choice, config_dir))
                 node = node.get(choice) or {} if group in LIST_GROUPS else node
@@ -104,7 +104,7 @@ def _top_places() -> Iterator[Place]:
     config = _read(conf_folder() / "config.yaml")
     own = {key: value for key, value in config.items() if key not in ("defaults", "hydra")}
     yield from (Place("", "", key, value) for key, value in _flat(own))
-    yield from (Place("", "", group) for group in GROUPS)
+    yield from (Place("", "", group) for group in (*GROUPS, *OF_COMPRESSION))
 
 
 def _flat(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -33,7 +33,7 @@ from cnnbench.config.refusal import (
     raw_tree,
     refuse_code,
 )
-from cnnbench.config.tables import LIST_GROUPS, OF_SWEEPS, conf_folder
+from cnnbench.config.tables import LIST_GROUPS, OF_COMPRESSION, OF_SWEEPS, conf_folder
 from cnnbench.errors import ConfigError
 
 CONFIG = "config"  # the file in conf/ that all starts from
@@ -206,7 +206,9 @@ def to_plain(composed: DictConfig) -> dict[str, Any]:
     Raises:
         ConfigError: a value cannot be resolved.
     """
-    ours = OmegaConf.masked_copy(composed, [str(key) for key in composed if key not in ("hydra", *OF_SWEEPS)])
+    ours = OmegaConf.masked_copy(
+        composed, [str(key) for key in composed if key not in ("hydra", *OF_SWEEPS, *OF_COMPRESSION)]
+    )
     try:
         values = OmegaConf.to_container(ours, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
@@ -215,8 +217,8 @@ def to_plain(composed: DictConfig) -> dict[str, Any]:
     return {key: {} for key in LIST_GROUPS} | {str(key): value for key, value in values.items()}
 
 
-def sweep_part(composed: DictConfig, name: str) -> dict[str, Any]:
-    """What the config says of a sweep under this name, as resolved plain values.
+def plain_part(composed: DictConfig, name: str) -> dict[str, Any]:
+    """What the config says under this name of a sweep or a compression, as resolved plain values.
 
     Raises:
         ConfigError: it is not a mapping, or a value cannot be resolved.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from cnnbench.config.catalogue import Catalogue
@@ -22,7 +22,7 @@ from cnnbench.config.refusal import RUNS_CODE, foreign_words, is_hydras, is_spec
 from cnnbench.config.settings import check_values
 from cnnbench.config.sweep_settings import check_composed
 from cnnbench.config.sweeping import applicable, each_value_once, samples_of, values_of, without_values
-from cnnbench.config.tables import GROUPS, LIST_GROUPS, conf_folder
+from cnnbench.config.tables import GROUPS, LIST_GROUPS, OF_COMPRESSION, conf_folder
 from cnnbench.config.typed import parse
 from cnnbench.errors import CnnbenchError, ConfigError
 
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 Settings = TypeVar("Settings", bound="DataclassInstance")
+Check = Callable[[DictConfig], object]
+"""Raises ConfigError, with one line for every mistake in a composed config."""
 
 
 def refuse_mistakes(
@@ -39,8 +41,9 @@ def refuse_mistakes(
     sweep: bool = False,
     intervals: bool = False,
     values: bool = True,
+    check: Check = check_composed,
 ) -> None:
-    """Looks for every mistake in `overrides`, where Hydra would stop at the first.
+    """Looks for every mistake in `overrides`, where Hydra would stop at the first; `check` looks at what they compose.
 
     In a sweep each value is tried once, beside the first values of the others; `intervals` it may have where something
     draws from them. `values=False` looks at choices and keys only, which is fast.
@@ -70,7 +73,7 @@ def refuse_mistakes(
         for job in each_value_once(chosen):
             yield applicable(job, composer) if sweep else job
 
-    if values and not findings and not wrong and is_right(good, jobs_of, composer):
+    if values and not findings and not wrong and is_right(good, jobs_of, composer, check):
         return  # the rest is for telling what is wrong
     if unclear:
         good = [o for o in good if o.key_or_group.split(".")[0] not in unclear and "experiment" not in unclear]
@@ -94,19 +97,22 @@ def refuse_mistakes(
         findings += [_unknown_key(override, catalogue) for override in unknown]
     if values:
         for job in jobs_of([override for override in good if override not in unknown]):
-            findings += [finding for finding in _value_findings(job, composer) if finding not in findings]
+            findings += [finding for finding in _value_findings(job, composer, check) if finding not in findings]
     if findings:
         raise ConfigError(*findings)
 
 
 def is_right(
-    overrides: Sequence[Override], jobs_of: Callable[[Sequence[Override]], Iterator[list[str]]], composer: Composer
+    overrides: Sequence[Override],
+    jobs_of: Callable[[Sequence[Override]], Iterator[list[str]]],
+    composer: Composer,
+    check: Check,
 ) -> bool:
     """Whether every job of these overrides has a config without a mistake, and every override is of use to one."""
     unused = {text for override in overrides for text in samples_of(override)}
     try:
         for job in jobs_of(overrides):
-            if _value_findings(job, composer):
+            if _value_findings(job, composer, check):
                 return False
             unused -= set(job)
     except (HydraException, OmegaConfBaseException, ConfigError):  # of choices that cannot be composed
@@ -116,8 +122,9 @@ def is_right(
 
 def choices_of(configs: Sequence[Any]) -> dict[str, list[str]]:
     """What composed configs have of each group."""
-    found: dict[str, dict[str, None]] = {group: {} for group in GROUPS}
-    for group, config in itertools.product(GROUPS, configs):
+    groups = (*GROUPS, *OF_COMPRESSION)
+    found: dict[str, dict[str, None]] = {group: {} for group in groups}
+    for group, config in itertools.product(groups, configs):
         node = config.get(group) or {}
         found[group] |= dict.fromkeys(node if group in LIST_GROUPS else [str(node.get("name"))])
     return {group: list(names) for group, names in found.items()}
@@ -224,7 +231,7 @@ def _wrong_sweep(
 def _objections(key: str, texts: Sequence[str], chosen: Sequence[str], config_dir: str | None) -> list[str]:
     """What is wrong with any of the overrides, all of the same key, beside these choices."""
     composer = Composer(config_dir)
-    found = [finding for text in texts for finding in _value_findings([*chosen, text], composer)]
+    found = [finding for text in texts for finding in _value_findings([*chosen, text], composer, check_composed)]
     return [finding for finding in found if finding.startswith(key)]
 
 
@@ -248,9 +255,9 @@ def _right_of(
     return {group: [name for name in names if name in groups[group]] for group, names in named.items()}
 
 
-def _value_findings(job: Sequence[str], composer: Composer) -> Sequence[str]:
+def _value_findings(job: Sequence[str], composer: Composer, check: Check) -> Sequence[str]:
     try:
-        check_composed(composer.compose(job))
+        check(composer.compose(job))
     except CnnbenchError as error:
         return error.findings
     except (HydraException, OmegaConfBaseException) as error:
@@ -258,7 +265,7 @@ def _value_findings(job: Sequence[str], composer: Composer) -> Sequence[str]:
         if not refused:
             return [f"{' '.join(job)}: {first_line(error)}"]
         rest = [text for text in job if text not in refused]
-        return [*(f"{text}: {why}" for text, why in refused.items()), *_value_findings(rest, composer)]
+        return [*(f"{text}: {why}" for text, why in refused.items()), *_value_findings(rest, composer, check)]
     return []
 
 

@@ -1,7 +1,8 @@
 """A run's config as plain values: its shape and its checks."""
 
+import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Annotated, Any, Literal
 
 from cnnbench.config.settings import (
@@ -46,7 +47,8 @@ class Checkpoint:
 @dataclass(frozen=True)
 class RunConfig:
     """All that determines a run. The groups hold plain values: `{"name": choice, setting: value, ...}`,
-    `augmentation`, `regularization` and `logging` one such mapping of settings per name."""
+    `augmentation`, `regularization` and `logging` one such mapping of settings per name; so does `compression`, what
+    `cnnbench compress` has done to a run of the rest of the config, in its order."""
 
     seed: Count
     epochs: PositiveInt
@@ -65,10 +67,12 @@ class RunConfig:
     pruning: dict[str, Any]
     device: dict[str, Any]
     logging: dict[str, dict[str, Any]]
+    compression: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain nested dicts, as config.yaml holds them."""
-        return asdict(self)
+        """Plain nested dicts, as config.yaml holds them; of a run that is not compressed without `compression`."""
+        values = asdict(self)
+        return values if self.compression else {key: value for key, value in values.items() if key != "compression"}
 
 
 SECTIONS = {"target": Target, "checkpoint": Checkpoint}
@@ -86,6 +90,7 @@ def check_config(values: Mapping[str, Any]) -> RunConfig:
         ConfigError: with one line for every mistake in the whole config.
     """
     expected = types_of(RunConfig)
+    values = {"compression": {}} | dict(values)
     epochs = values["epochs"] if accepts(PositiveInt, values.get("epochs")) else None
     findings = check_values(values, expected, "")
     for name, section in SECTIONS.items():
@@ -95,12 +100,56 @@ def check_config(values: Mapping[str, Any]) -> RunConfig:
         node = values.get(group)
         if isinstance(node, Mapping):
             findings += check_group(group, node, epochs)
+    if isinstance(values["compression"], Mapping):
+        findings += check_compression(values["compression"])
     if findings:
         raise ConfigError(*findings)
     assert epochs is not None  # check_values has seen them
     plain = canonical_values({key: values[key] for key in expected}, expected, epochs)
     plain |= {name: canonical_values(plain[name], types_of(section), epochs) for name, section in SECTIONS.items()}
+    plain["compression"] = canonical_compression(plain["compression"])
     return RunConfig(**plain | {group: canonical_group(group, plain[group], epochs) for group in GROUPS})
+
+
+def check_compression(node: Mapping[str, Any]) -> list[str]:
+    """The mistakes in what a config says was done to a run."""
+    return [
+        finding
+        for name, values in node.items()
+        if isinstance(values, Mapping)
+        for finding in check(
+            table_of("compression"),
+            "compression",
+            {"name": technique_of(name), **values},
+            path=f"compression.{name}",
+        )
+    ]
+
+
+def is_reshaped(config: RunConfig) -> bool:
+    """Whether the network is another one than `model` builds: it stands in files of its own beside the checkpoints."""
+    return bool(config.compression) or config.pruning.get("finalize") == "filters"
+
+
+def technique_of(name: str) -> str:
+    """`filters` of `filters_2`, as a compression is called that was done a second time."""
+    return re.sub(r"_\d+$", "", name)
+
+
+def with_compression(node: Mapping[str, Any], technique: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """What was done to a run, and then this."""
+    before = sum(technique_of(name) == technique for name in node)
+    return {**node, f"{technique}_{before + 1}" if before else technique: dict(values)}
+
+
+def canonical_compression(node: Mapping[str, Any]) -> dict[str, Any]:
+    """A checked `compression` in its canonical form."""
+    table = table_of("compression") if node else {}
+    nodes = {
+        name: canonical_node(table, "compression", {"name": technique_of(name), **values}, epochs=1)
+        for name, values in node.items()
+    }
+    return {name: {key: value for key, value in values.items() if key != "name"} for name, values in nodes.items()}
 
 
 def check_group(group: str, node: Mapping[str, Any], epochs: int | None) -> list[str]:

@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal, NewType, Union, get_args, get_origin
 from cnnbench.config import synonyms
 from cnnbench.config.catalogue import override
 from cnnbench.config.mistakes import another_name, did_you_mean, same_name, suggest
-from cnnbench.config.tables import GROUPS, Table
+from cnnbench.config.tables import Table, group_called
 from cnnbench.config.words import SLIP, nearest
 from cnnbench.errors import ConfigError
 
@@ -127,7 +127,7 @@ def find(table: Table, group: str, name: str) -> Callable[..., Any] | None:
     """The function called `name`: from `table`, else from an installed package's entry point."""
     if name in table:
         return table[name]
-    for entry in entry_points(group=GROUPS[group].entry_points, name=name):
+    for entry in entry_points(group=group_called(group).entry_points, name=name):
         return entry.load()
     return None
 
@@ -304,6 +304,20 @@ def canonical(annotation: Any, value: Any, epochs: int) -> Any:
     if annotation is FolderPath:
         return os.path.abspath(os.path.expanduser(value))
     return value
+
+
+def rescaled(annotation: Any, value: Any, epochs: int, new: int) -> Any:
+    """A canonical value of a training of `epochs` as it is in one of `new`: lengths and moments as the same share."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is list:
+        return [rescaled(arguments[0], item, epochs, new) for item in value]
+    if origin in (Union, types.UnionType):
+        return rescaled(next(choice for choice in arguments if accepts(choice, value)), value, epochs, new)
+    part = _part_of_training(annotation)
+    if part is None or part.latest == "any" or 0 < value < 1:
+        return value
+    share = min(value / epochs, 1.0)
+    return whole_epochs(share, new) if part.whole else new * share
 
 
 def canonical_values(node: Node, expected: Mapping[str, Any], epochs: int) -> dict[str, Any]:

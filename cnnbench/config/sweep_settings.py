@@ -6,9 +6,10 @@ from typing import Annotated, Any, Literal
 
 from omegaconf import DictConfig
 
-from cnnbench.config.composition import sweep_part, to_plain
+from cnnbench.config.composition import plain_part, to_plain
 from cnnbench.config.run_config import RunConfig, check_config, types_of
-from cnnbench.config.settings import Count, Positive, PositiveInt, Range, check_values
+from cnnbench.config.settings import Count, Positive, PositiveInt, Range, canonical_node, check, check_values
+from cnnbench.config.tables import table_of
 from cnnbench.errors import ConfigError
 
 
@@ -41,9 +42,9 @@ def check_composed(composed: DictConfig) -> RunConfig:
         ConfigError: with one line for every mistake.
     """
     findings: list[str] = []
-    for check, name in ((check_sweep, "sweep"), (check_search, "search")):
+    for check_part, name in ((check_sweep, "sweep"), (check_search, "search"), (refuse_compression, "compression")):
         try:
-            check(sweep_part(composed, name))
+            check_part(plain_part(composed, name))
         except ConfigError as error:
             findings += error.findings
     try:
@@ -53,6 +54,28 @@ def check_composed(composed: DictConfig) -> RunConfig:
     if findings:
         raise ConfigError(*findings)
     return config
+
+
+def refuse_compression(values: Mapping[str, Any]) -> None:
+    """Raises: ConfigError, where the config of a run says how it is to be compressed."""
+    if values != {"name": "none"}:
+        name = values.get("name")
+        raise ConfigError(f"compression={name}: a run has no such group; train it, then `cnnbench compress RUN ...`")
+
+
+def check_compressing(composed: DictConfig) -> dict[str, Any]:
+    """What a composed config says is to be done to a run: the `name` of a technique, and its settings.
+
+    Raises:
+        ConfigError: with one line for every mistake.
+    """
+    node = plain_part(composed, "compression")
+    table = table_of("compression")
+    if node.get("name") == "none":
+        raise ConfigError(f"compression=none: does nothing; choose from: {', '.join(table)}")
+    if findings := check(table, "compression", node):
+        raise ConfigError(*findings)
+    return canonical_node(table, "compression", node, epochs=1)
 
 
 def check_sweep(values: Mapping[str, Any]) -> SweepSettings:

@@ -44,19 +44,29 @@ GROUPS = {
     "device": Group("cnnbench.device:DEVICES", "cnnbench.devices"),
     "logging": Group("cnnbench.trackers:TRACKERS", "cnnbench.trackers", is_list=True),
 }
+OF_COMPRESSION = {"compression": Group("cnnbench.techniques.compression:COMPRESSIONS", "cnnbench.compressions")}
+"""The group of what `cnnbench compress` does to a run. A run's config has, as `compression`, all that was done: by name
+and in its order the settings of each."""
 OF_SWEEPS = ("sweep", "search")
 """Groups of how a sweep is run: no part of a run's config."""
 LIST_GROUPS = tuple(name for name, group in GROUPS.items() if group.is_list)
+BY_NAME = (*LIST_GROUPS, *OF_COMPRESSION)
+"""Parts of a run's config that hold a mapping of settings for each name."""
+
+
+def group_called(name: str) -> Group:
+    """The group of this name, of a run or of what is done to one."""
+    return (GROUPS | OF_COMPRESSION)[name]
 
 
 def table_of(group: str) -> Table:
     """The group's table of functions; importing it imports what the functions need."""
-    return _named(GROUPS[group].table)
+    return _named(group_called(group).table)
 
 
 def shared_settings(group: str) -> Callable[..., Any] | None:
     """The function whose settings every choice of the group has beside its own."""
-    shared = GROUPS[group].shared
+    shared = group_called(group).shared
     return _named(shared) if shared else None
 
 

@@ -15,9 +15,10 @@ SUMMARY, METRICS, CONFIG, ENVIRONMENT = "summary.json", "metrics.jsonl", "config
 PREDICTIONS, LOG, CRASH_LOG, LOCK, CHECKPOINTS = "predictions.npz", "train.log", "crash.log", ".lock", "checkpoints"
 OUTPUT = "output.log"  # what libraries print in a job of a sweep
 MANIFEST = "manifest.json"  # in the folder of the checkpoints
+MODEL, WEIGHTS = "model.json", "model.safetensors"  # of a run that was compressed
 
 ENDING = ("status", "error", "exit_code")  # of a summary: what a process that is killed cannot note
-HASHED = (CONFIG, METRICS, PREDICTIONS, ENVIRONMENT)  # what no longer changes once a run is finished
+HASHED = (CONFIG, METRICS, PREDICTIONS, ENVIRONMENT, MODEL, WEIGHTS)  # what no longer changes once a run is finished
 
 
 def to_json(document: Any) -> str:
@@ -55,6 +56,7 @@ SUMMARY_KEYS = (
     "memory_format", "compile", "threads", "processor", "target", "time_to_target",
     "selected_epoch", "train_accuracy", "train_val_gap", "latency_ms", "files",
     "version", "torch", "image_shape", "data_fingerprints", "lengthened", "load_at_start", "load_at_end",
+    "parent", "origin", "speedup", "speedup_over_eager", "size_ratio", "disk_bytes", "clock",
 )  # fmt: skip
 
 

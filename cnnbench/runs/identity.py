@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnbench.config.tables import GROUPS
+from cnnbench.config.tables import GROUPS, OF_COMPRESSION
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -21,7 +21,7 @@ DIGEST_BYTES = 32
 Digests = NDArray[np.uint8]
 """The SHA-256 of the pixels of each image, (N, 32)."""
 
-ORDERED_GROUPS = tuple(name for name, group in GROUPS.items() if group.is_ordered)
+ORDERED_GROUPS = (*(name for name, group in GROUPS.items() if group.is_ordered), *OF_COMPRESSION)
 COMPUTES_NOTHING = ("checkpoint", "logging")
 """Parts of a config on which no result depends: when a run is saved, and to what it is logged."""
 SEPARATES_NO_GROUPS = (

@@ -18,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from cnnbench.config.compose import parse_options
-from cnnbench.config.composition import CONFIG, first_line, make_hydra, sweep_part
+from cnnbench.config.composition import CONFIG, first_line, make_hydra, plain_part
 from cnnbench.config.overrides import refuse_mistakes
 from cnnbench.config.refusal import is_hydras, is_of_sweeps
 from cnnbench.config.sweep_settings import check_composed, check_search
@@ -142,7 +142,7 @@ def sweep(options: Namespace, arguments: list[str], *, is_dry: bool) -> None:
         raise DataError(f"{folder}: holds runs of something else; {OTHER_SWEEP_FOLDER}")
     before = read_record(folder) if is_sweep(folder) else SweepRecord(arguments, [])
     how = Launch(folder, arguments, theirs, options.config_dir)
-    settings = check_search(sweep_part(how.config, "search"))
+    settings = check_search(plain_part(how.config, "search"))
     if settings.sampler:
         if is_dry:
             raise ConfigError(f"{DRY_RUN}: what a search will try is not known before; leave it out")

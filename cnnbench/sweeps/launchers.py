@@ -18,7 +18,7 @@ from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from cnnbench.config.composition import CONFIG, first_line, make_hydra, register_resolvers, sweep_part
+from cnnbench.config.composition import CONFIG, first_line, make_hydra, plain_part, register_resolvers
 from cnnbench.config.sweep_settings import SweepSettings, check_sweep
 from cnnbench.disk import make_folder, write_atomically
 from cnnbench.errors import CnnbenchError, ConfigError
@@ -86,7 +86,7 @@ def run_jobs(jobs: Sequence[Job], launch: Launch, **ordered: Any) -> None:
         Interrupted: a signal stopped the sweep; what it was doing is saved.
     """
     config = launch.config
-    settings = check_sweep(sweep_part(config, "sweep"))
+    settings = check_sweep(plain_part(config, "sweep"))
     folder = launch.folder
     make_folder(folder)
     write_atomically(folder / "multirun.yaml", OmegaConf.to_yaml(config).encode())

@@ -194,7 +194,7 @@ class Pruning(Callback):
         progress = self.calendar.progress(self.epoch)
         first_of_epoch = (self.batches - 1) % self.steps_per_epoch == 0
         if first_of_epoch and progress > self.calendar.progress(self.epoch - 1):
-            self._remove(progress)
+            self.remove(progress)
         return images, targets
 
     def after_step(self, model: nn.Module) -> None:
@@ -231,7 +231,8 @@ class Pruning(Callback):
     def _scores(self) -> list[Tensor]:
         return [self.score(w.detach().float()).contiguous() for w in self._weights(self.model)]
 
-    def _remove(self, progress: float) -> None:
+    def remove(self, progress: float) -> None:
+        """Removes, in place, what the calendar has removed at this `progress`."""
         scores = self._scores()
         for score, mask in zip(scores, self.masks, strict=True):
             score[~mask] = -1.0  # below every score: what is removed stays removed

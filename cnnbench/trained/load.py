@@ -1,7 +1,7 @@
 """The model of a finished run, ready to evaluate and predict with."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,17 +10,21 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from cnnbench.assemble import make_model, recorded_device
-from cnnbench.config.run_config import RunConfig
+from cnnbench.assemble import compressed_device, make_model, recorded_device
+from cnnbench.config.run_config import RunConfig, is_reshaped
 from cnnbench.data.batches import Normalize
 from cnnbench.data.decode import FULL_RANGE, GreyRange
 from cnnbench.device import Device
 from cnnbench.errors import CheckpointError, CnnbenchError
 from cnnbench.given import with_given_model
 from cnnbench.inference import logits_over_views, prepared
+from cnnbench.models.fold import cast, fold_like
+from cnnbench.models.graphs import GraphNet
+from cnnbench.models.layer_sizes import resize
 from cnnbench.runs.alike import refuse_unlike
 from cnnbench.runs.checkpoint import load_checkpoint, load_weights
-from cnnbench.runs.format import CHECKPOINTS
+from cnnbench.runs.format import CHECKPOINTS, MODEL
+from cnnbench.runs.model_files import read_description, read_weights
 from cnnbench.runs.read import load_config, read_summary
 from cnnbench.trained.predict import images_of, predict_images, refuse_unreadable
 from cnnbench.training_state import evaluation_facts, evaluation_weights
@@ -86,30 +90,87 @@ def load_trained(run: str | Path, model: nn.Module | None = None) -> TrainedMode
         CheckpointError: no checkpoint of it can be loaded, or `model` is another network.
     """
     run = Path(run)
-    config = load_config(run)
-    folder = run / CHECKPOINTS
-    state = load_checkpoint(folder, best=config.select == "best")
-    facts, weights = evaluation_facts(state, folder), evaluation_weights(state, folder)
+    config, summary = load_config(run), read_summary(run)
+    saved = saved_network(run, config, summary)
+    facts, folder = saved.facts, saved.path
     channels, height, width = facts["image_shape"]
     class_names = tuple(facts["class_names"])
     mean, std = torch.tensor(facts["mean"]), torch.tensor(facts["std"])
-    device = recorded_device(config, read_summary(run))
+    device = compressed_device(config, recorded_device(config, summary))
     device.activate()
     image_shape = (channels, height, width)
-    if model is None:
-        if math.prod(image_shape) > LARGE_IMAGE:
-            refuse_giants(config, image_shape, len(class_names), weights, folder)
-        model = make_model(config, image_shape, len(class_names))
-    elif with_given_model(config, model).model != config.model:
+    if model is not None and with_given_model(config, model).model != config.model:
         raise CheckpointError(f"{run}: was trained with another network ({config.model}); give that one as model=")
-    load_weights(model, weights, folder)
+    if model is None and saved.nodes is None:
+        if math.prod(image_shape) > LARGE_IMAGE:
+            refuse_giants(config, image_shape, len(class_names), saved)
+        model = make_model(config, image_shape, len(class_names))
+    model = network_as_saved(model, saved)
+    if not isinstance(model, GraphNet):  # which is built of its tensors
+        load_weights(model, saved.weights, folder)
     model = device.place(model.eval())
     return TrainedModel(config, model, device, Normalize(mean, std, device), image_shape, class_names)
 
 
-def refuse_giants(
-    config: RunConfig, image_shape: tuple[int, int, int], num_classes: int, weights: Any, folder: Path
-) -> None:
+@dataclass(frozen=True)
+class SavedNetwork:
+    """What a run has saved of its network.
+
+    Attributes:
+        path: where.
+        facts: of the images it takes, as `evaluation_facts` gives them.
+        weights: its tensors by name; not yet compared with anything.
+        sizes: those of its layers, where filters may be missing.
+        nodes: its operations, where no class of ours builds it.
+    """
+
+    path: Path
+    facts: dict[str, Any]
+    weights: Any
+    sizes: Any = None
+    nodes: Any = None
+
+
+def saved_network(run: Path, config: RunConfig, summary: Mapping[str, Any]) -> SavedNetwork:
+    """The network that `train` tested, or `compress`.
+
+    Raises:
+        CheckpointError: it cannot be loaded.
+    """
+    if is_reshaped(config):
+        description = read_description(run, summary)
+        facts = evaluation_facts(description, run / MODEL)
+        parts = {"sizes": description.get("layers"), "nodes": description.get("nodes")}
+        return SavedNetwork(run / MODEL, facts, read_weights(run, summary), **parts)
+    folder = run / CHECKPOINTS
+    state = load_checkpoint(folder, best=config.select == "best")
+    return SavedNetwork(folder, evaluation_facts(state, folder), evaluation_weights(state, folder))
+
+
+def network_as_saved(model: nn.Module | None, saved: SavedNetwork) -> nn.Module:
+    """A network as the config builds it made into what was saved, in place; its weights are still others.
+
+    Raises:
+        CheckpointError: it cannot be made of it.
+    """
+    try:
+        if model is None:
+            network = GraphNet(saved.nodes if isinstance(saved.nodes, list) else [], saved.weights)
+            refuse_unlike(saved.weights, network.tensors(), "", saved.path)
+            return network
+        if saved.sizes is not None:
+            resize(model, saved.sizes)
+            if any(tensor.dtype == torch.bfloat16 for tensor in saved.weights.values()):
+                fold_like(model.eval(), saved.weights)
+                cast(model, torch.bfloat16)
+    except (ValueError, TypeError, AttributeError) as error:
+        raise CheckpointError(
+            f"{saved.path}: is not a network of this config ({error}); compress its parent again"
+        ) from None
+    return model
+
+
+def refuse_giants(config: RunConfig, image_shape: tuple[int, int, int], num_classes: int, saved: SavedNetwork) -> None:
     """Compares the weights with a model that takes no memory: the image shape in a checkpoint can ask for terabytes.
 
     Raises:
@@ -122,4 +183,5 @@ def refuse_giants(
         raise
     except Exception:  # a model from elsewhere may need numbers to build itself; it is built at once
         return
-    refuse_unlike(weights, dict(model.state_dict()), "", folder)
+    model = network_as_saved(model, saved)
+    refuse_unlike(saved.weights, dict(model.state_dict()), "", saved.path)

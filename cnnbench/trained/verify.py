@@ -10,8 +10,19 @@ from cnnbench.errors import CnnbenchError
 from cnnbench.runs.alike import is_dense
 from cnnbench.runs.checkpoint import manifest_content, read_manifest, unpacked, whole_content
 from cnnbench.runs.folder import file_sha256
-from cnnbench.runs.format import CHECKPOINTS, ENDING, MANIFEST, METRICS, PREDICTIONS, SUMMARY, summary_sha256
+from cnnbench.runs.format import (
+    CHECKPOINTS,
+    ENDING,
+    MANIFEST,
+    METRICS,
+    MODEL,
+    PREDICTIONS,
+    SUMMARY,
+    WEIGHTS,
+    summary_sha256,
+)
 from cnnbench.runs.identity import weights_sha256
+from cnnbench.runs.model_files import read_description, read_weights
 from cnnbench.runs.predictions import load_predictions
 from cnnbench.runs.read import load_config, metrics_sha256, read_metrics, read_summary
 
@@ -25,7 +36,7 @@ def verify_run(run: Path) -> dict[str, Any]:
         summary = read_summary(run)
     except CnnbenchError as error:
         return {"run": str(run), "status": None, "differences": list(error.findings)}
-    parts = (changed_summary, changed_config, changed_files, changed_checkpoints, wrong_numbers)
+    parts = (changed_summary, changed_config, changed_files, changed_checkpoints, changed_network, wrong_numbers)
     found = [line for part in parts for line in _findings(part, run, summary)]
     return {"run": str(run), "status": summary.get("status"), "differences": list(dict.fromkeys(found))}
 
@@ -69,7 +80,7 @@ def changed_checkpoints(run: Path, summary: Mapping[str, Any]) -> Differences:
     """The checkpoints against manifest.json, metrics.jsonl against the newest, and the last weights."""
     folder = run / CHECKPOINTS
     entries = read_manifest(folder)
-    if not entries and summary.get("status") == "finished":
+    if not entries and summary.get("status") == "finished" and summary.get("steps") != 0:
         yield f"{folder}: holds no checkpoint"
     if (folder / MANIFEST).exists() and read_regular(folder / MANIFEST) != manifest_content(entries):
         yield f"{folder / MANIFEST}: is not as it was written"
@@ -91,13 +102,26 @@ def _newest_checkpoint(run: Path, summary: Mapping[str, Any], state: dict[str, A
     length, sha256 = (seen.get("bytes"), seen.get("sha256")) if isinstance(seen, dict) else (None, None)
     if type(length) is not int or sha256 is None or metrics_sha256(run, length) != sha256:
         yield f"{run / METRICS}: does not hold what the newest checkpoint has seen of it"
-    if summary.get("status") == "finished" and _weights_sha256(model) != summary.get("weights_sha256"):
+    has_own_files = MODEL in hashes(summary)
+    if (
+        summary.get("status") == "finished"
+        and not has_own_files
+        and _weights_sha256(model) != summary["weights_sha256"]
+    ):
         yield f"{run / SUMMARY}: weights_sha256 is not that of the last checkpoint"
 
 
 def _weights_sha256(model: Any) -> str | None:
     whole = isinstance(model, dict) and all(isinstance(name, str) and is_dense(model[name]) for name in model)
     return weights_sha256(model) if whole else None
+
+
+def changed_network(run: Path, summary: Mapping[str, Any]) -> Differences:
+    """The network of a run that has it in files of its own against its hash."""
+    if MODEL in hashes(summary) and summary.get("status") == "finished":
+        read_description(run, summary)
+        if _weights_sha256(read_weights(run, summary)) != summary.get("weights_sha256"):
+            yield f"{run / SUMMARY}: weights_sha256 is not that of {WEIGHTS}"
 
 
 def wrong_numbers(run: Path, summary: Mapping[str, Any]) -> Differences:
@@ -111,6 +135,8 @@ def wrong_numbers(run: Path, summary: Mapping[str, Any]) -> Differences:
         "best_val_accuracy": _of_epoch(lines, summary.get("best_epoch")).get("val_accuracy"),
         "train_seconds": math.fsum(line.get("seconds", math.nan) for line in lines),
     }
+    if MODEL in hashes(summary):  # what was trained on is not yet what was kept
+        del expected["best_val_accuracy"]
     predictions = load_predictions(run)
     if predictions is not None:
         expected["test_accuracy"] = float((predictions.predicted == predictions.labels).mean())

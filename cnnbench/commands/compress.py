@@ -1,0 +1,77 @@
+"""`cnnbench compress`: trained networks made smaller or faster, judged by accuracy and by the clock."""
+
+from argparse import RawDescriptionHelpFormatter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from cnnbench.commands.arguments import Parser
+from cnnbench.config.compressing import compressions, folder_named
+from cnnbench.console import say, say_json
+from cnnbench.errors import CnnbenchError, ConfigError, SweepError
+from cnnbench.progress import loading_torch
+
+DESCRIPTION = """
+Removes filters, masks weights or quantises the network of finished runs, trains it on where that is asked for, tests it
+once and times it beside the run it was made of, in turns, in one process. Each result is a run folder that every verb
+takes like any other: filters first, then int8. `cnnbench list compression` says what there is.
+
+  compression=filters      what is done; its settings are compression.amount=0.3 ...
+  hydra.run.dir=PATH       the folder of the result, hydra.sweep.dir=PATH that of several
+"""
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Compresses one run after the other; what a folder of results has already is left alone."""
+    parser = Parser("compress", DESCRIPTION)
+    parser.formatter_class = RawDescriptionHelpFormatter
+    parser.add_argument("words", nargs="+", metavar="RUN|KEY=VALUE", help="runs, or folders of runs; then overrides")
+    parser.add_argument("-m", "--multirun", action="store_true", help="every combination of compression.amount=0.3,0.5")
+    parser.add_argument("--config-dir", metavar="PATH", help="a folder with groups of your own")
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    options = parser.parse_intermixed_args(arguments)
+    runs = [Path(word) for word in options.words if "=" not in word or Path(word).exists()]
+    overrides = [word for word in options.words if Path(word) not in runs]
+    if not runs:
+        raise ConfigError("compress: which run? Give the path that `train` printed, or a folder of runs")
+    nodes = compressions(overrides, options.config_dir, sweep=options.multirun)
+    with loading_torch():
+        from cnnbench.compression.jobs import plan, runs_in
+
+    folders = {key: folder_named(overrides, f"hydra.{key}.dir") for key in ("run", "sweep")}
+    planned = plan(runs_in(runs), nodes, folders["run"], folders["sweep"])
+    if len(planned) > 1 and folders["run"]:
+        raise ConfigError(f"hydra.run.dir={folders['run']}: of {len(planned)} results; give hydra.sweep.dir=PATH")
+    work_off(planned, as_json=options.json)
+
+
+def work_off(planned: Sequence[Any], *, as_json: bool) -> None:
+    """Does one job after the other.
+
+    Raises:
+        SweepError: with one line for each of several that failed.
+    """
+    from cnnbench.compression.run import compress_run, resume_compression
+    from cnnbench.runs.read import is_run, read_summary
+
+    summaries, failed = [], []
+    for number, job in enumerate(planned, start=1):
+        if len(planned) > 1 and not as_json:
+            say(f"\n{number} of {len(planned)}  {job.title}")
+        try:
+            if len(planned) > 1 and job.is_done:
+                summary = read_summary(job.folder)
+            elif len(planned) > 1 and is_run(job.folder):
+                summary = resume_compression(job.folder, quiet=as_json)
+            else:
+                summary = compress_run(job.parent, job.node, job.folder, quiet=as_json)
+        except CnnbenchError as error:
+            if len(planned) == 1:
+                raise
+            failed += [f"{job.folder}: {finding}" for finding in error.findings]
+            continue
+        summaries.append({"folder": str(job.folder), **summary})
+    if as_json:
+        say_json(summaries[0] if len(planned) == 1 else summaries)
+    if failed:
+        raise SweepError(*failed)

@@ -1,0 +1,1 @@
+"""Trained networks made smaller or faster, and judged by the clock."""

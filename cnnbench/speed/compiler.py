@@ -1,0 +1,43 @@
+"""Networks through torch's compiler, as they are served: weights as constants, one program for each size of a batch."""
+
+import os
+import shutil
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from cnnbench.errors import UnavailableError
+from cnnbench.extras import silenced
+
+COMPILERS = ("g++", "clang++")
+
+
+def require_compiler(what: str) -> None:
+    """Looks for the C++ compiler that torch's compiler calls; `what` needs it.
+
+    Raises:
+        UnavailableError: there is none.
+    """
+    named = os.environ.get("CXX")
+    if not any(map(shutil.which, [named] if named else COMPILERS)):
+        raise UnavailableError(f"{what}: needs a C++ compiler, and finds no {named or 'g++'}; apt-get install g++")
+
+
+def compiled(model: nn.Module, images: Tensor) -> Callable[[Tensor], Tensor]:
+    """The compiled forward pass of a network in eval mode, for batches of the size of `images` (N, C, H, W).
+
+    Raises:
+        UnavailableError: it cannot be compiled.
+    """
+    from torch._inductor import config
+
+    torch._dynamo.reset()  # each of many compilations of one code counts against a limit
+    forward = torch.compile(model, dynamic=False)
+    try:
+        with config.patch(freezing=True), torch.no_grad(), silenced():
+            forward(images)
+    except Exception as error:  # of any class: the compiler's own
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UnavailableError(f"torch's compiler: cannot compile this network ({first})") from error
+    return forward
