@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cnnbench.analysis.compressed import describe_compressed
 from cnnbench.analysis.config_labels import label_against
 from cnnbench.analysis.failures import FailureRate, failure_rate
 from cnnbench.analysis.fronts import FRONTS, standings
@@ -91,6 +92,7 @@ def comparison_document(compared: Compared) -> dict[str, Any]:
         "margin": compared.margin,
         "groups": with_fronts(groups, collection.groups, metric),
         "comparisons": [describe_comparison(comparison) for comparison in compared.comparisons],
+        "compressed": describe_compressed(collection.groups, compared.comparisons, metric, compared.margin),
         "chosen_afterwards": compared.chosen_afterwards,
         "warnings": list(compared.warnings),
         "mixed_policies": mixed_policies(collection.groups),

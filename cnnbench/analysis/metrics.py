@@ -130,6 +130,10 @@ METRICS = {
         Metric("macs", "multiply-adds per image", False),
         Metric("model_bytes", "model size", False, unit="bytes"),
         Metric("peak_memory_bytes", "peak memory", False, unit="bytes"),
+        Metric("speedup", "times as fast as what was compressed", True, unit="x"),
+        Metric("speedup_over_eager", "times as fast as at first in eager fp32", True, unit="x"),
+        Metric("size_ratio", "times smaller on the disk", True, unit="x"),
+        Metric("disk_bytes", "size on the disk", False, unit="bytes"),
     )
 }
 

@@ -38,10 +38,52 @@ def show(document: Document) -> None:
         show_explanation(comparison, document["groups"])
     say("")
     show_costs(groups)
+    show_compressed(document)
     if predictions := document.get("predictions"):
         show_predictions(predictions, {group["group_hash"]: str(number) for number, group in enumerate(groups)})
     for line in remarks(document):
         note(line)
+
+
+def show_compressed(document: Document) -> None:
+    """What each compression gained in speed and size, then each in one line; nothing where there is none."""
+    if not document["compressed"]:
+        return
+    numbers = {group["group_hash"]: number for number, group in enumerate(document["groups"])}
+    rows = document["compressed"]
+    say("")
+    show_table(
+        ("", "compressed", "x as before", "x eager fp32", "x smaller", "front"),
+        [
+            (
+                numbers[row["group_hash"]],
+                row["n"],
+                ratio_cell(row["speedup"]),
+                ratio_cell(row["speedup_over_eager"]),
+                "" if row["size_ratio"] is None else f"{row['size_ratio']:.1f}",
+                front_cell(row),
+            )
+            for row in rows
+        ],
+    )
+    say("as fast as before: run alike; eager fp32: the first network as torch gives it; 256 images at a time")
+    for row in rows:
+        say(f"{numbers[row['group_hash']]}  {row['sentence']}")
+
+
+def ratio_cell(ratio: Sequence[float | None] | None) -> str:
+    """`2.41 [2.35, 2.48]`."""
+    if ratio is None:
+        return ""
+    value, low, high = ratio
+    return f"{value:.2f}" + (f" [{low:.2f}, {high:.2f}]" if low is not None and high is not None else "")
+
+
+def front_cell(row: Document) -> str:
+    """Whether it is on the front of the metric and the time of an image, and in how many resamples."""
+    share = row["front_share"]
+    sure = "" if share is None else f" {100 * share:.0f} %"
+    return f"*{sure}" if row["on_front"] else sure.strip()
 
 
 def show_explanation(comparison: Document, groups: Sequence[Document]) -> None:

@@ -16,6 +16,7 @@ from cnnbench.analysis.machines import mixed_policies, remarks_on_times
 from cnnbench.analysis.methods import how_judged
 from cnnbench.analysis.metrics import metric_of
 from cnnbench.analysis.report.escape import Ready, markdown, tex, with_minus
+from cnnbench.analysis.report.gains import gains
 from cnnbench.analysis.report.provenance import differing_settings, provenance, shared_settings
 from cnnbench.analysis.report.sections import ThumbnailsOf, costs, gaps, learning, predictions, run_rows
 from cnnbench.analysis.report.terms import name_groups, relative
@@ -61,6 +62,7 @@ def page_document(
         "forest": forest(named, comparisons, margin, scale),
         "learning": learning(named),
         "costs": costs(named, metric, scale),
+        "gains": gains(named, comparisons, metric, scale, margin),
         "gaps": gaps(named),
         "predictions": predictions(named, [baseline] if best is baseline else [baseline, best], folder, thumbnails),
         "groups": [(each.number, each.name) for each in named],
