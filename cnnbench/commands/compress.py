@@ -7,7 +7,7 @@ from typing import Any
 
 from cnnbench.commands.arguments import Parser
 from cnnbench.config.compressing import compressions, folder_named
-from cnnbench.console import say, say_json
+from cnnbench.console import say, say_exactly, say_json
 from cnnbench.errors import CnnbenchError, ConfigError, SweepError
 from cnnbench.progress import loading_torch
 
@@ -27,6 +27,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.formatter_class = RawDescriptionHelpFormatter
     parser.add_argument("words", nargs="+", metavar="RUN|KEY=VALUE", help="runs, or folders of runs; then overrides")
     parser.add_argument("-m", "--multirun", action="store_true", help="every combination of compression.amount=0.3,0.5")
+    parser.add_argument("--clock", action="store_true", help="time compressed runs again: idle, or on another machine")
     parser.add_argument("--config-dir", metavar="PATH", help="a folder with groups of your own")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     options = parser.parse_intermixed_args(arguments)
@@ -34,6 +35,11 @@ def main(arguments: Sequence[str]) -> None:
     overrides = [word for word in options.words if Path(word) not in runs]
     if not runs:
         raise ConfigError("compress: which run? Give the path that `train` printed, or a folder of runs")
+    if options.clock:
+        if overrides:
+            parser.error(f"{overrides[0]}: --clock times what is there; leave it out")
+        time_all(runs, as_json=options.json)
+        return
     nodes = compressions(overrides, options.config_dir, sweep=options.multirun)
     with loading_torch():
         from cnnbench.compression.jobs import plan, runs_in
@@ -43,6 +49,21 @@ def main(arguments: Sequence[str]) -> None:
     if len(planned) > 1 and folders["run"]:
         raise ConfigError(f"hydra.run.dir={folders['run']}: of {len(planned)} results; give hydra.sweep.dir=PATH")
     work_off(planned, as_json=options.json)
+
+
+def time_all(paths: Sequence[Path], *, as_json: bool) -> None:
+    """Times each compressed run beside the run it was made of."""
+    with loading_torch():
+        from cnnbench.compression.jobs import compressed_in
+        from cnnbench.compression.run import time_again
+
+    summaries = []
+    for path in compressed_in(paths):
+        if not as_json:
+            say_exactly(f"run: {path}")
+        summaries.append({"folder": str(path), **time_again(path, quiet=as_json)})
+    if as_json:
+        say_json(summaries)
 
 
 def work_off(planned: Sequence[Any], *, as_json: bool) -> None:

@@ -33,13 +33,14 @@ def clocked(
     old = copy.deepcopy(parent.trained.model)
     before = make_device(device.torch_device.type, "fp32", device.memory_format, False, device.threads)
     theirs = before if compression.precision else device  # where the precision is what changes, it is not yet changed
-    contenders = [Contender(PARENT, old, way, theirs, normalize), Contender(RUN, model, way, device, normalize)]
+    contenders = [Contender(PARENT, old, way, theirs, normalize)]
     origin = load_origin(parent)
     if origin is None:
         note(f"{parent.origin_link.get('path')}: is not there any more; nothing is timed against it")
     else:
         network = copy.deepcopy(origin.model).to(device.torch_device).float()
         contenders.append(as_torch_gives_it(ORIGIN, network, normalize, device))
+    contenders.append(Contender(RUN, model, way, device, normalize))
     device.activate()
     rows, times = measure(contenders, shape)
     gained = speedup(times, PARENT, RUN)

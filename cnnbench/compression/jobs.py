@@ -56,6 +56,18 @@ def runs_in(paths: Sequence[Path]) -> list[Path]:
     return list(dict.fromkeys(found))
 
 
+def compressed_in(paths: Sequence[Path]) -> list[Path]:
+    """The runs in and below `paths` that a compression made and finished.
+
+    Raises:
+        DataError: a folder is not there, or there are none.
+    """
+    found = [run for run in find_runs(paths) if summary_of(run).get("clock")]
+    if not found:
+        raise DataError(f"{' '.join(map(str, paths))}: no run there was compressed; give one that was")
+    return found
+
+
 def is_whole(run: Path) -> bool:
     """Whether a run has finished and was not compressed."""
     try:

@@ -20,7 +20,7 @@ from cnnbench.compression.screen import show_outcome
 from cnnbench.config.run_config import RunConfig, technique_of, with_compression
 from cnnbench.console import copied_to, muted, say_exactly
 from cnnbench.data import Source, Splits
-from cnnbench.data.batches import TrainBatches
+from cnnbench.data.batches import Normalize, TrainBatches
 from cnnbench.data.find import find_data, read_before_training
 from cnnbench.device import Device, describe_processor, out_of_memory_named
 from cnnbench.disk import require_room
@@ -47,6 +47,7 @@ from cnnbench.speed.compiler import require_compiler
 from cnnbench.speed.latency import measure_latency
 from cnnbench.techniques.compression.compression import Compression, Examples
 from cnnbench.trackers.trackers import Trackers
+from cnnbench.trained.load import load_trained
 
 CALIBRATION_BATCH = 64
 
@@ -96,13 +97,38 @@ def resume_compression(path: Path, *, model: nn.Module | None = None, quiet: boo
         CnnbenchError: as `compress_run`.
     """
     with muted() if quiet else nullcontext():
-        config, link = load_config(path), read_summary(path).get("parent")
-        if not isinstance(link, Mapping) or not isinstance(link.get("path"), str):
-            raise DataError(f"{path}: does not say which run it compresses; compress that one again")
-        found = load_parent(Path(link["path"]), model)
-        if found.summary.get("weights_sha256") != link.get("weights_sha256"):
-            raise DataError(f"{link['path']}: is not the run any more that {path} compresses; compress it again")
-        return work(make_job(found, config), path, resume=True)
+        return work(job_of(path, model), path, resume=True)
+
+
+def time_again(path: Path, *, quiet: bool = False) -> dict[str, Any]:
+    """Times a finished compression once more, beside its parent: on an idle machine, or on another one.
+
+    Raises:
+        DataError: it has not finished, or its parent is not there any more, or another.
+        CnnbenchError: as `compress_run`.
+    """
+    with muted() if quiet else nullcontext():
+        trained, job = load_trained(path), job_of(path, None)
+        with RunFolder(path, resume=True) as run:
+            found = timed(job, run, trained.model, trained.normalize)
+            run.update_summary(**found, processor=describe_processor(job.device.torch_device))
+            show_outcome(job.parent.summary, run.summary, job.compression)
+            return dict(run.summary)
+
+
+def job_of(path: Path, model: nn.Module | None) -> Job:
+    """The job that the compressed run in `path` is of.
+
+    Raises:
+        DataError: the run that is compressed is not there any more, or another.
+    """
+    config, link = load_config(path), read_summary(path).get("parent")
+    if not isinstance(link, Mapping) or not isinstance(link.get("path"), str):
+        raise DataError(f"{path}: does not say which run it compresses; give one that `cnnbench compress` made")
+    found = load_parent(Path(link["path"]), model)
+    if found.summary.get("weights_sha256") != link.get("weights_sha256"):
+        raise DataError(f"{link['path']}: is not the run any more that {path} compresses; compress it again")
+    return make_job(found, config)
 
 
 def make_job(parent: Parent, config: RunConfig) -> Job:
@@ -274,14 +300,17 @@ def judge(job: Job, run: RunFolder, result: nn.Module, batches: TrainBatches, sp
         run.update_summary(best_val_accuracy=found.accuracy, objective=found.accuracy)
     run.update_summary(**compare_with_training_images(result, splits, config, normalize, device))
     run.update_summary(**read_test_once(run, result, splits, config, normalize, device))
-    found_by_clock = clocked(job.parent, result, job.compression, normalize, device)
-    disk = (run.path / WEIGHTS).stat().st_size
-    before = found_by_clock["clock"]["disk_bytes"]
-    of_run = next(row for row in found_by_clock["clock"]["rows"] if row["name"] == "run")
-    latency = (
-        of_run["latency_ms"]["1"]["p50"]
+    run.update_summary(**timed(job, run, result, normalize))
+
+
+def timed(job: Job, run: RunFolder, result: nn.Module, normalize: Normalize) -> dict[str, Any]:
+    """What the clock says of the result, and how large it is on the disk."""
+    found = clocked(job.parent, result, job.compression, normalize, job.device)
+    disk, before = (run.path / WEIGHTS).stat().st_size, found["clock"]["disk_bytes"]
+    latency_ms = (
+        found["clock"]["rows"][-1]["latency_ms"]["1"]["p50"]
         if job.compression.is_compiled
-        else measure_latency(result, splits.image_shape, normalize, device)
+        else measure_latency(result, job.parent.trained.image_shape, normalize, job.device)
     )
     size_ratio = before.get("origin", before["parent"]) / disk
-    run.update_summary(**found_by_clock, disk_bytes=disk, size_ratio=size_ratio, latency_ms=latency)
+    return {**found, "disk_bytes": disk, "size_ratio": size_ratio, "latency_ms": latency_ms}
