@@ -42,10 +42,14 @@ class Device:
         """Makes this policy the process's: before the device is used, and again where policies take turns."""
         if self.torch_device.type == "cpu":
             keep_freed_memory()
-        torch.set_num_threads(self.threads)
+        self.take_turn()
         torch.set_deterministic_debug_mode("warn")  # use_deterministic_algorithms would import the compiler: 1 s
         # a debugging aid that costs a write per tensor
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+
+    def take_turn(self) -> None:
+        """Makes what differs between policies the process's, in less than a microsecond."""
+        torch.set_num_threads(self.threads)
         torch.backends.fp32_precision = "tf32" if self.precision == "tf32" else "ieee"  # type: ignore[attr-defined]
 
     @property

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 from collections.abc import Callable
 
 import torch
@@ -11,6 +12,7 @@ from cnnbench.errors import UnavailableError
 from cnnbench.extras import silenced
 
 COMPILERS = ("g++", "clang++")
+MOST = 200  # networks side by side; torch allows one code 256 programs
 
 
 def require_compiler(what: str) -> None:
@@ -24,6 +26,12 @@ def require_compiler(what: str) -> None:
         raise UnavailableError(f"{what}: needs a C++ compiler, and finds no {named or 'g++'}; apt-get install g++")
 
 
+def forget_compiled() -> None:
+    """Drops all that was compiled so far: called again it would be compiled again, and not as it was."""
+    if "torch._dynamo" in sys.modules:  # whose import takes a second
+        torch._dynamo.reset()
+
+
 def compiled(model: nn.Module, images: Tensor) -> Callable[[Tensor], Tensor]:
     """The compiled forward pass of a network in eval mode, for batches of the size of `images` (N, C, H, W).
 
@@ -32,10 +40,10 @@ def compiled(model: nn.Module, images: Tensor) -> Callable[[Tensor], Tensor]:
     """
     from torch._inductor import config
 
-    torch._dynamo.reset()  # each of many compilations of one code counts against a limit
+    limit = torch._dynamo.config.patch(recompile_limit=MOST)  # several networks of one class are so many of one code
     forward = torch.compile(model, dynamic=False)
     try:
-        with config.patch(freezing=True), torch.no_grad(), silenced():
+        with limit, config.patch(freezing=True), torch.no_grad(), silenced():
             forward(images)
     except Exception as error:  # of any class: the compiler's own
         first = (str(error).splitlines() or [type(error).__name__])[0]
