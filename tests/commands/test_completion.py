@@ -50,6 +50,7 @@ ROOT = Path(__file__).parents[2]
         ("cnnbench evaluate --split test ", {":files"}),
         ("cnnbench predict RUN ", {":files"}),
         ("cnnbench predict RUN a.png ", {":files"}),
+        ("cnnbench export RUN --format ", {"onnx", "torch_export", "safetensors"}),
         ("cnnbench compare A B --j", {"--json"}),
         ("cnnbench compare A --csv ", {":files"}),
         ("cnnbench compare A --margin ", set()),

@@ -1,4 +1,5 @@
 import contextlib
+import copy
 import io
 import json
 import re
@@ -16,6 +17,7 @@ from tiny import TINY, summary, write_image
 
 from cnnbench import cli, load
 from cnnbench.progress import Wait
+from cnnbench.techniques.compression import COMPRESSIONS
 from cnnbench.trained.export import check, to_file
 from cnnbench.trained.export.network import Deployed
 
@@ -158,7 +160,9 @@ def test_int8_is_smaller_and_keeps_the_answers_and_the_precision_of_the_logits(d
     assert small["bytes"] < 0.4 * whole["bytes"]
     assert 0.97 <= small["agreement"] <= 1
     assert whole["largest_difference"] < small["largest_difference"] < 0.1 * small["largest_logit"]
-    nodes = {node.output[0]: node for node in onnx.load("int8.onnx").graph.node}
+    graph = onnx.load("int8.onnx").graph
+    assert {tensor.name for tensor in graph.initializer} <= {name for node in graph.node for name in node.input}
+    nodes = {node.output[0]: node for node in graph.node}
     assert nodes["logits"].op_type == "Gemm"
     assert {nodes[name].op_type for name in nodes["logits"].input if name in nodes} == {"DequantizeLinear"}
     logits, probabilities = answers("int8.onnx", noise(digits, 300))
@@ -291,35 +295,20 @@ def test_what_cannot_be_written_or_asked_for_is_one_line_with_its_code(digits, c
             ends(69, f"export --format {form}: {package} is not installed", digits, "--format", form)
 
 
-def quantized(trained, images):
-    """The run's network as a graph in int8, as torchao makes it."""
-    pytest.importorskip("torchao")
-    from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
-    from torchao.quantization.pt2e.quantizer import x86_inductor_quantizer as x86
-
-    quantizer = x86.X86InductorQuantizer().set_global(x86.get_default_x86_inductor_quantization_config())
-    torch.backends.fp32_precision = "none"
-    graph = torch.export.export(trained.model, (torch.zeros(2, *trained.image_shape),), dynamic_shapes=(AnyBatch,))
-    graph = prepare_pt2e(graph.module(), quantizer)
-    with torch.no_grad():
-        graph(trained.normalize(images))
-    return convert_pt2e(graph)
-
-
-AnyBatch = {0: torch.export.Dim("batch", min=2)}
-
-
-@pytest.mark.filterwarnings("ignore")
 def test_a_run_in_int8_becomes_onnx_in_int8_and_is_not_quantized_twice(digits, export, cnnbench, monkeypatch):
     whole = export(digits, "onnx", "-o", "whole.onnx")
     trained = load(digits)
-    lowered = replace(trained, model=quantized(trained, noise(digits, 64)))
+    pytest.importorskip("torchao")
+    examples = [(trained.normalize(noise(digits, 64)), torch.zeros(64))]
+    quantized = COMPRESSIONS["int8"](calibration_images=64).finish(copy.deepcopy(trained.model), examples)
+    lowered = replace(trained, model=quantized)
     noted = summary(digits) | {"parent": {"run_id": "x", "path": "outputs/parent", "weights_sha256": "x"}}
     monkeypatch.setattr(to_file, "load_trained", lambda run: lowered)
     monkeypatch.setattr(to_file, "read_summary", lambda run: noted)
     document = export(digits, "onnx", "-o", "int8.onnx")
     assert document["bytes"] < 0.4 * whole["bytes"]
     assert document["agreement"] >= 0.97
+    assert document["int8"]
     assert {"QuantizeLinear", "DequantizeLinear"} < {node.op_type for node in onnx.load("int8.onnx").graph.node}
     exit_code, _, err = cnnbench("export", digits, "--format", "onnx", "--int8")
     assert (exit_code, err.count("\n")) == (2, 1)

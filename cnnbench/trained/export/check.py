@@ -31,6 +31,16 @@ class Comparison:
     largest_logit: float
 
     @property
+    def is_rounding(self) -> bool:
+        """Whether they are one network in float32 but for rounding."""
+        return not self.changed and self.largest_difference <= TOLERANCE * self.largest_logit
+
+    @property
+    def keeps_answers(self) -> bool:
+        """Whether the second, in fewer bits, answers enough images as the first does."""
+        return self.agreement >= LEAST_AGREEMENT and self.largest_difference < float("inf")
+
+    @property
     def differs(self) -> str:
         """The figures in words."""
         return (
@@ -47,6 +57,11 @@ def compare(first: Answer, second: Answer, batches: Iterable[Tensor], wait: Wait
         pairs.append((first(images)[0], second(images)[0]))
         wait.advance(len(images))
     ours, theirs = (torch.cat(logits) for logits in zip(*pairs, strict=True))
+    return differences(ours, theirs)
+
+
+def differences(ours: Tensor, theirs: Tensor) -> Comparison:
+    """How two models' logits (N, K) of the same images differ."""
     difference = float((ours - theirs).abs().max())
     best = ours.topk(min(2, ours.shape[1])).values
     is_same = ours.argmax(1) == theirs.argmax(1)
@@ -65,7 +80,7 @@ def refuse_other_answers(found: Comparison) -> None:
     Raises:
         DataError: with the figures.
     """
-    if found.changed or not found.largest_difference <= TOLERANCE * found.largest_logit:  # not >, for NaN
+    if not found.is_rounding:
         raise DataError(f"export: {found.differs}; nothing was written; use another --format")
 
 
@@ -75,6 +90,6 @@ def refuse_lost_answers(found: Comparison, cure: str) -> None:
     Raises:
         DataError: with the figures.
     """
-    if not (found.agreement >= LEAST_AGREEMENT and found.largest_difference < float("inf")):
+    if not found.keeps_answers:
         allowed = f"{1 - LEAST_AGREEMENT:.0%} are allowed"
         raise DataError(f"export: int8: {found.differs}; {allowed}, nothing was written; {cure}")

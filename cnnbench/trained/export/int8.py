@@ -8,9 +8,8 @@ from typing import Any
 from torch import Tensor
 
 from cnnbench.disk import disk_errors
-from cnnbench.extras import imported
+from cnnbench.extras import imported, silenced
 from cnnbench.trained.export.onnx import FLAG, IMAGES
-from cnnbench.trained.export.tracing import quietly
 
 WEIGHTED = ("Conv", "Gemm", "MatMul")
 BATCH = 32
@@ -28,7 +27,7 @@ def to_int8(model: Any, images: Tensor) -> Any:
     weighted = [number for number, node in enumerate(nodes) if node.op_type in WEIGHTED]
     first, last = weighted[0], weighted[-1]
     room = disk_errors(Path(tempfile.gettempdir()), "set TMPDIR to a folder with room")
-    with quietly(), room, tempfile.TemporaryDirectory() as folder:
+    with silenced(), room, tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "int8.onnx"
         quantization.quantize_static(
             model,
@@ -74,3 +73,6 @@ def leave_whole(graph: Any, layer: str) -> None:
     node.output[0] = dequantize.output[0]
     graph.node.remove(quantize)
     graph.node.remove(dequantize)
+    used = {name for other in graph.node for name in other.input}
+    for tensor in [tensor for tensor in graph.initializer if tensor.name not in used]:
+        graph.initializer.remove(tensor)  # onnxruntime would warn of each

@@ -4,14 +4,11 @@ import copy
 
 import torch
 from torch import Tensor, nn
-from torch.fx import GraphModule
 
 from cnnbench.device import Device, make_device
 from cnnbench.inference import prepared
+from cnnbench.models.graphs import is_quantized
 from cnnbench.trained.load import TrainedModel
-
-QUANTIZED = "quantized_decomposed"
-"""The namespace of the operators that quantize in a graph of torch."""
 
 
 class Deployed(nn.Module):
@@ -48,9 +45,3 @@ def as_exported(trained: TrainedModel) -> Deployed:
     if not is_quantized(trained.model):
         whole.network = prepared(whole.network, plain_device(trained), trained.image_shape)
     return whole
-
-
-def is_quantized(model: nn.Module) -> bool:
-    """Whether the model has a graph that computes in integers."""
-    nodes = [node for module in model.modules() if isinstance(module, GraphModule) for node in module.graph.nodes]
-    return any(getattr(node.target, "namespace", None) == QUANTIZED for node in nodes)

@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 from cnnbench.data.images import ImageShape
-from cnnbench.extras import imported
+from cnnbench.extras import imported, silenced
 from cnnbench.trained.export.check import Answer
-from cnnbench.trained.export.tracing import quietly, traced, untranslatable
+from cnnbench.trained.export.tracing import graph_of, untranslatable
 
 FLAG = "export --format onnx"
 IMAGES, OUTPUTS = "images", ("logits", "probabilities")
@@ -21,14 +21,14 @@ def to_onnx(network: nn.Module, image_shape: ImageShape) -> Any:
     Raises:
         UnavailableError: torch cannot translate the network.
     """
-    program = traced(network, image_shape, FLAG)
-    with quietly():
+    program = graph_of(network, image_shape, FLAG)
+    with silenced():
         try:
             translated = torch.onnx.export(
                 program, dynamo=True, input_names=[IMAGES], output_names=OUTPUTS, external_data=False, verbose=False
             )
         except torch.onnx.OnnxExporterError as error:
-            raise untranslatable(FLAG, error.__cause__ if isinstance(error.__cause__, Exception) else error) from error
+            raise untranslatable(FLAG, error.__cause__ or error) from error
     assert translated is not None  # a name of a file would have it written
     return _cleaned(translated.model_proto)
 

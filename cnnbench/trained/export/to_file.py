@@ -14,13 +14,14 @@ from cnnbench.device import out_of_memory_named
 from cnnbench.disk import write_atomically
 from cnnbench.errors import ConfigError
 from cnnbench.extras import imported
+from cnnbench.models.graphs import is_quantized
 from cnnbench.progress import waiting
 from cnnbench.runs.identity import weights_sha256
 from cnnbench.runs.read import read_summary
 from cnnbench.trained.export.check import Answer, compare, refuse_lost_answers, refuse_other_answers
 from cnnbench.trained.export.images import calibrating_images, compared_images, in_batches, read_images
 from cnnbench.trained.export.int8 import to_int8
-from cnnbench.trained.export.network import as_exported, as_trained, is_quantized, plain_device
+from cnnbench.trained.export.network import as_exported, as_trained, plain_device
 from cnnbench.trained.export.onnx import open_onnx, packed, to_onnx
 from cnnbench.trained.export.safetensors import refuse_other_weights, to_safetensors
 from cnnbench.trained.export.torch_export import open_torch_export, to_torch_export
@@ -60,7 +61,8 @@ def export_run(run: Path, file: Path, form: str, *, int8: bool) -> dict[str, Any
             views = trained.config.test_time_augmentation
             note(f"test_time_augmentation={views}: the file answers for the image as it is, without the other views")
     write_atomically(file, content)
-    document = {"run": str(run), "file": str(file), "format": form, "int8": int8, "bytes": len(content)}
+    document = {"run": str(run), "file": str(file), "format": form, "bytes": len(content)}
+    document["int8"] = int8 or is_quantized(trained.model)
     return document | found | {"weights_sha256": facts["weights_sha256"]}
 
 

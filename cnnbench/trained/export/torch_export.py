@@ -8,8 +8,9 @@ import torch
 from torch import nn
 
 from cnnbench.data.images import ImageShape
+from cnnbench.extras import silenced
 from cnnbench.trained.export.check import Answer
-from cnnbench.trained.export.tracing import quietly, traced
+from cnnbench.trained.export.tracing import graph_of
 
 FACTS = "facts.json"
 
@@ -20,14 +21,14 @@ def to_torch_export(network: nn.Module, image_shape: ImageShape, facts: Mapping[
     Raises:
         UnavailableError: torch cannot follow what the network computes.
     """
-    program, buffer = traced(network, image_shape, "export --format torch_export"), io.BytesIO()
-    with quietly():
+    program, buffer = graph_of(network, image_shape, "export --format torch_export"), io.BytesIO()
+    with silenced():
         torch.export.save(program, buffer, extra_files={FACTS: json.dumps(dict(facts))})
     return buffer.getvalue()
 
 
 def open_torch_export(content: bytes, threads: int) -> Answer:
     """What the graph in the content of a file answers."""
-    with quietly():
+    with silenced():
         module: Answer = torch.export.load(io.BytesIO(content)).module()
     return module
