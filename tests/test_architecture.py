@@ -14,7 +14,7 @@ from run_folders import make_run
 from cnnbench.cli import VERBS
 from cnnbench.config.compose import compose
 from cnnbench.config.settings import settings
-from cnnbench.config.tables import GROUPS, LIST_GROUPS, table_of
+from cnnbench.config.tables import GROUPS, LIST_GROUPS, OF_COMPRESSION, table_of
 from cnnbench.data import split
 
 ROOT = Path(__file__).parents[1]
@@ -33,7 +33,7 @@ FLOORS = [
     "experiment",
     "lengthen speed",
     "trained",
-    "given assemble recorder training_state optimizer_state saving results loop inference screen",
+    "given assemble teacher recorder training_state optimizer_state saving results loop inference screen",
     "analysis",
     "data",
     "techniques trackers",
@@ -122,7 +122,7 @@ def test_every_module_named_in_a_text_is_there(module):
         for text in texts
         if isinstance(text, str) and re.fullmatch(r"cnnbench(\.[a-z_]+)+(:\w+)?", text)
     ]
-    entry_points = {group.entry_points for group in GROUPS.values()}
+    entry_points = {group.entry_points for group in (GROUPS | OF_COMPRESSION).values()}
     assert [name for name in names if name not in TREES and name not in entry_points] == []
 
 

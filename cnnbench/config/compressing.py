@@ -9,8 +9,9 @@ from hydra.errors import HydraException
 from cnnbench.config.composition import Composer
 from cnnbench.config.overrides import groups_of, refuse_mistakes
 from cnnbench.config.refusal import is_hydras
-from cnnbench.config.sweep_settings import check_compressing
+from cnnbench.config.sweep_settings import NOTHING, check_compressing
 from cnnbench.config.sweeping import applicable, every_job
+from cnnbench.config.tables import table_of
 from cnnbench.errors import ConfigError
 
 
@@ -26,7 +27,10 @@ def compressions(overrides: Sequence[str], config_dir: str | None, *, sweep: boo
     composer = Composer(config_dir)
     jobs = every_job(ours, groups_of(config_dir)) if sweep else [ours]
     wanted = dict.fromkeys(tuple(applicable(job, composer)) for job in jobs)
-    return [check_compressing(composer.compose(job)) for job in wanted]
+    nodes = [check_compressing(composer.compose(job)) for job in wanted]
+    if any(node["name"] == NOTHING for node in nodes):
+        raise ConfigError(f"compression=none: does nothing; choose from: {', '.join(table_of('compression'))}")
+    return nodes
 
 
 def refuse_others(overrides: Sequence[str]) -> None:

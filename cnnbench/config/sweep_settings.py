@@ -13,6 +13,9 @@ from cnnbench.config.tables import table_of
 from cnnbench.errors import ConfigError
 
 
+NOTHING = "none"  # the compression of who has chosen none
+
+
 @dataclass(frozen=True)
 class SweepSettings:
     """What becomes of jobs that fail, and when one has taken too long."""
@@ -58,7 +61,7 @@ def check_composed(composed: DictConfig) -> RunConfig:
 
 def refuse_compression(values: Mapping[str, Any]) -> None:
     """Raises: ConfigError, where the config of a run says how it is to be compressed."""
-    if values != {"name": "none"}:
+    if values != {"name": NOTHING}:
         name = values.get("name")
         raise ConfigError(f"compression={name}: a run has no such group; train it, then `cnnbench compress RUN ...`")
 
@@ -71,8 +74,8 @@ def check_compressing(composed: DictConfig) -> dict[str, Any]:
     """
     node = plain_part(composed, "compression")
     table = table_of("compression")
-    if node.get("name") == "none":
-        raise ConfigError(f"compression=none: does nothing; choose from: {', '.join(table)}")
+    if node == {"name": NOTHING}:
+        return node
     if findings := check(table, "compression", node):
         raise ConfigError(*findings)
     return canonical_node(table, "compression", node, epochs=1)

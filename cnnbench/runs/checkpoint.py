@@ -190,5 +190,8 @@ def load_weights(model: nn.Module, state: Any, path: Path) -> None:
     Raises:
         CheckpointError: naming the first difference; the model is then unchanged.
     """
-    refuse_unlike(state, dict(model.state_dict()), "", path)
-    model.load_state_dict(state)
+    own = model.state_dict()
+    refuse_unlike(state, dict(own), "", path)
+    for name, value in state.items():
+        own[name] = value
+    model.load_state_dict(own)  # in torch's own mapping: some networks look there for the version of their format

@@ -354,3 +354,19 @@ def test_the_hash_of_weights_differs_by_one_bit():
     other = weights.clone()
     other.view(torch.int32)[50] ^= 1
     assert weights_sha256({"w": weights}) != weights_sha256({"w": other})
+
+
+class Versioned(nn.Linear):
+    """Reads its weights by the version of their format, as torchvision's MNASNet does."""
+
+    _version = 2
+
+    def _load_from_state_dict(self, state_dict, prefix, local_metadata, *rest):
+        assert local_metadata["version"] == 2
+        super()._load_from_state_dict(state_dict, prefix, local_metadata, *rest)
+
+
+def test_a_network_finds_the_version_of_its_weights(tmp_path):
+    saved, fresh = Versioned(2, 3), Versioned(2, 3)
+    load_weights(fresh, dict(saved.state_dict()), tmp_path)
+    assert torch.equal(fresh.weight, saved.weight)

@@ -46,6 +46,11 @@ class Filters:
         """How many there are to choose from."""
         return len(self.group[0].idxs) // self.blocks
 
+    @property
+    def have_norm(self) -> bool:
+        """Whether a batch norm scales them."""
+        return any(isinstance(dep.target.module, nn.BatchNorm2d) for dep, _ in self.group)
+
 
 class RemoveFilters(Compression):
     """Removes the share `amount` of the filters of the lowest score, in `steps` after each of which they are scored
@@ -63,19 +68,31 @@ class RemoveFilters(Compression):
 
     def cut(self, model: nn.Module, examples: Examples) -> list[str]:
         images = examples[0][0][:1]
-        found, uncut = removable_filters(model, images)
+        found, uncut = self._removable(model, images)
         if not found:
-            raise ConfigError(
-                f"{WHAT}: nothing can be removed from this network: {'; '.join(uncut) or 'it has no layer'}"
-            )
+            why = "; ".join(uncut) or "it has no layer"
+            raise ConfigError(f"{WHAT}: nothing can be removed from this network: {why}")
         before = {filters.name: filters.count for filters in found}
         for step in range(1, self.steps + 1):
             scores = self._scores(model, examples, found)
             remove(model, images, found, self._kept(found, scores, before, step))
-            found, _ = removable_filters(model, images)
+            found, _ = self._removable(model, images)
         for parameter in model.parameters():
             parameter.grad = None
         return uncut
+
+    def kept(self, model: nn.Module, found: list[Filters]) -> list[Tensor]:
+        """Of each the filters that stay, ascending, where nothing has gone before and all go in one step."""
+        before = {filters.name: filters.count for filters in found}
+        return self._kept(found, self._scores(model, [], found), before, self.steps)
+
+    def _removable(self, model: nn.Module, images: Tensor) -> tuple[list[Filters], list[str]]:
+        """What can be removed and has a score; and a line on each layer from which nothing can be."""
+        found, uncut = removable_filters(model, images)
+        if self.score != "bn_scale":
+            return found, uncut
+        bare = [name for filters in found if not filters.have_norm for name in filters.members]
+        return [filters for filters in found if filters.have_norm], [*uncut, *(f"{name} has no norm" for name in bare)]
 
     def _kept(self, found: list[Filters], scores: list[Tensor], before: dict[str, int], step: int) -> list[Tensor]:
         """Of each the filters that stay, ascending."""
@@ -107,8 +124,6 @@ class RemoveFilters(Compression):
         scores = []
         for filters in found:
             score = importance(filters.group)
-            if score is None or not len(score):
-                raise ConfigError(f"compression.score={self.score}: {filters.name} has no such score; use l2")
             scores.append(score.detach().float().cpu().view(filters.blocks, -1).mean(0))
         return scores
 

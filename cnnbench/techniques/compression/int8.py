@@ -24,6 +24,9 @@ PT2E = "torchao.quantization.pt2e"
 QUANTIZER = f"{PT2E}.quantizer.x86_inductor_quantizer"
 MAX_POOL = torch.ops.aten.max_pool2d.default
 CEIL_MODE = 5  # the place of this argument of MAX_POOL
+ATEN = torch.ops.aten
+IS_TRAINING = {ATEN.batch_norm.default: 5, ATEN.dropout.default: 2, ATEN.dropout_.default: 2}
+"""By operation the place of the argument that says whether it is for training."""
 
 
 class Quantize(Compression):
@@ -67,7 +70,7 @@ class QuantizeAware(Compression):
         without_random_depth(model)
         with silenced():
             aware = QuantizationAware(prepared_for(exported(model.train(), examples), is_qat=True))
-            aware.eval()
+            aware.eval().watch(True)
             with torch.no_grad():
                 for images, _ in examples:
                     aware(images)  # so that every range is known, and has its shape, before the first step
@@ -82,8 +85,8 @@ class QuantizeAware(Compression):
 class QuantizationAware(nn.Module):
     """A network with its roundings in it, which torch's export has turned into a graph.
 
-    In such a graph dropout and batch norm are operations for training or for evaluation, which `train` and `eval`
-    replace.
+    In such a graph an argument of dropout and batch norm says whether it is for training, which `train` and `eval` set:
+    what torchao has for that searches the graph for patterns, 2 s each time.
     """
 
     def __init__(self, graph: fx.GraphModule) -> None:
@@ -95,10 +98,19 @@ class QuantizationAware(nn.Module):
         return logits
 
     def train(self, mode: bool = True) -> "QuantizationAware":
-        utils = imported(f"{PT2E}", "compression=int8_qat")
         self.training = mode
-        (utils.move_exported_model_to_train if mode else utils.move_exported_model_to_eval)(self.graph)
+        for node in self.graph.graph.nodes:
+            if node.target in IS_TRAINING:
+                node.update_arg(IS_TRAINING[node.target], mode)
+        self.graph.recompile()
+        self.watch(mode)
         return self
+
+    def watch(self, on: bool) -> None:
+        """Whether the ranges of the roundings follow what passes through them: of images that are not trained on, no."""
+        for module in self.graph.modules():
+            if hasattr(module, "enable_observer"):
+                module.enable_observer(on)
 
 
 def int8(*, calibration_images: PositiveInt) -> Compression:
