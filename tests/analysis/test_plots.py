@@ -10,6 +10,7 @@ import pytest
 from cnnbench.analysis import plots
 from cnnbench.analysis import svg as figures
 from cnnbench.analysis.curves import Curve
+from cnnbench.analysis.layer_map import LayerRow, layer_map
 
 HOSTILE = [
     "</script><img src=x onerror=alert(1)>",
@@ -33,6 +34,12 @@ FIGURES = {
     "gap": lambda text: plots.gap([(text, [1.0, 2.0])], xlabel=text),
     "learning_curves": lambda text: plots.learning_curves([plots.Series(0, text, CURVE)], ylabel=text),
     "pareto": lambda text: plots.pareto([POINT._replace(name=text)], xlabel=text, ylabel=text),
+    "layer_map": lambda text: layer_map(
+        [LayerRow(text, [0.5], [-0.7, None]), LayerRow("b", [0.5], [0.2, 0.0])],
+        shares=["share"],
+        ways=["a", "b"],
+        title=[text],
+    ),
     "confusion": lambda text: plots.confusion(np.array([[3, 1], [0, 4]])),
 }
 
@@ -185,3 +192,12 @@ def test_a_single_curve_is_shown_from_its_first_epoch(count, begins_at_the_first
     drawn = plots.learning_curves([plots.Series(i, str(i), curve) for i in range(count)], ylabel="accuracy")
     ticks = [float(tick) for tick in re.findall(r">(0\.\d+)<", drawn)]
     assert (min(ticks) <= 0.2) == begins_at_the_first
+
+
+def test_the_more_a_layer_loses_the_stronger_its_square_and_each_says_its_number():
+    rows = [LayerRow("first", [0.25], [-0.5, None]), LayerRow("second", [0.75], [-12.5, 2.0])]
+    svg = layer_map(rows, shares=["share"], ways=["filters\n−25 %", "int8"], title=["run"])
+    assert titles(svg) == ["first, filters −25 %: −0.50", "second, filters −25 %: −12.50", "second, int8: +2.00"]
+    assert {"first", "second", "25.0 %", "75.0 %", "−0.50", "−12.50", "+2.00", "–", "int8", "run"} <= set(texts(svg))
+    opacities = [float(value) for value in re.findall(r"fill: var\(--c[^;]*; opacity: ([0-9.]+)", svg)]
+    assert opacities == pytest.approx([0.65 * math.sqrt(points / 50) for points in (0.5, 12.5, 2.0)])
