@@ -17,7 +17,9 @@ from cnnbench.errors import ConfigError, DataError
 from cnnbench.loop import Training
 from cnnbench.models import MODELS
 from cnnbench.models.describe import Description, walk
+from cnnbench.runs.teacher import teacher_facts
 from cnnbench.seeds import derive_seed
+from cnnbench.teacher import Teacher
 from cnnbench.techniques.augment import AUGMENTATIONS, Augmentation, compose
 from cnnbench.techniques.callback import Callback
 from cnnbench.techniques.compression import COMPRESSIONS
@@ -91,9 +93,10 @@ def rehearse(config: RunConfig, source: Source, model: nn.Module | None) -> tupl
         UnavailableError: a package that a tracker imports is not installed.
         ConfigError: with one line for everything that does not fit together: a kernel larger than its map,
             a warm-up longer than the training, ...
-        DataError: there are no images to train on.
+        DataError: there are no images to train on, or no teacher to learn from; it is not loaded.
     """
     refuse_missing_packages(config.logging)
+    teacher_facts(config.loss)
     if not source.has_train:
         raise DataError(f"{source.origin}: has no training images; add a train folder, or lower data.test_fraction")
     if model is None:
@@ -107,6 +110,7 @@ def rehearse(config: RunConfig, source: Source, model: nn.Module | None) -> tupl
         "steps_per_epoch": 1,
         "epochs": config.epochs,
         "num_classes": source.num_classes,
+        "ask_teacher": None,
     }
     parts: list[Callable[[], Any]] = [
         lambda: build(LOSSES, "loss", config.loss, **context),
@@ -186,8 +190,10 @@ def refuse_single_values(batch_size: int, model: nn.Module, image_shape: ImageSh
         ) from error
 
 
-def refuse_fixed_sizes(callbacks: Mapping[str, Callback], model: nn.Module, image_shape: ImageShape) -> None:
-    """Sends an image of every size that the callbacks make through the model.
+def refuse_fixed_sizes(
+    callbacks: Mapping[str, Callback], model: nn.Module, image_shape: ImageShape, who: str = "this model"
+) -> None:
+    """Sends an image of every size that the callbacks make through the model, which errors call `who`.
 
     Raises:
         ConfigError: it does not take one of them.
@@ -199,7 +205,7 @@ def refuse_fixed_sizes(callbacks: Mapping[str, Callback], model: nn.Module, imag
                 walk(model, (channels, *size))
             except (ConfigError, RuntimeError) as error:  # a window larger than its map; a layer of fixed size
                 raise ConfigError(
-                    f"regularization.{name}: this model takes {height}x{width} images and not {size[0]}x{size[1]}; "
+                    f"regularization.{name}: {who} takes {height}x{width} images and not {size[0]}x{size[1]}; "
                     f"use model.head=gap, a model that has it, or a scale nearer to 1"
                 ) from error
 
@@ -239,25 +245,39 @@ def make_training(
     device: Device,
     given: Sequence[Callback] = (),
     *,
+    teacher: Teacher | None = None,
     is_new: bool = True,
 ) -> Training:
     """Everything that trains `model`, at its start; `given` callbacks act before those of the config.
 
-    Of a model that is not new the weights are left as they are.
+    `teacher` is the one that the loss names. Of a model that is not new the weights are left as they are.
+
+    Raises:
+        ConfigError: the teacher does not take images of a size that a callback makes.
     """
     model = device.place(model)
     if is_new:
         initialize_from_images(model, batches)
     steps = batches.steps_per_epoch
+    callbacks = {f"{FROM_PYTHON}.{number}": callback for number, callback in enumerate(given)}
+    callbacks |= make_callbacks(
+        config, model=model, steps_per_epoch=steps, epochs=config.epochs, num_classes=num_classes
+    )
+    ask_teacher = None
+    if teacher is not None:
+        refuse_fixed_sizes(callbacks, teacher.model, teacher.image_shape, "the teacher")
+        ask_teacher = teacher.asked_by(batches.normalize, device)
+    criterion = build(LOSSES, "loss", config.loss, num_classes=num_classes, ask_teacher=ask_teacher)
+    if isinstance(criterion, Callback):
+        callbacks["loss"] = criterion  # last: it sees what the others have made of a batch
     return Training(
         model=model,
-        criterion=build(LOSSES, "loss", config.loss, num_classes=num_classes),
+        criterion=criterion,
         optimizer=build(OPTIMIZERS, "optimizer", config.optimizer, model=model),
         schedule=build(
             SCHEDULES, "schedule", config.schedule, total_steps=steps * config.epochs, steps_per_epoch=steps
         ),
-        callbacks={f"{FROM_PYTHON}.{number}": callback for number, callback in enumerate(given)}
-        | make_callbacks(config, model=model, steps_per_epoch=steps, epochs=config.epochs, num_classes=num_classes),
+        callbacks=callbacks,
         device=device,
     )
 

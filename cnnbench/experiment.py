@@ -44,13 +44,16 @@ from cnnbench.runs.folder import RunFolder
 from cnnbench.runs.format import LOG
 from cnnbench.runs.predictions import write_predictions
 from cnnbench.runs.read import read_metrics
+from cnnbench.runs.teacher import knows_other_images, refuse_other_teacher, teacher_facts
 from cnnbench.saving import bytes_needed
 from cnnbench.screen import introduce, policy_line, show_results, split_sizes, star_line
 from cnnbench.seeds import generator
 from cnnbench.speed.advisor import advice_line, advise
 from cnnbench.speed.latency import measure_latency
+from cnnbench.teacher import Teacher
 from cnnbench.techniques.callback import Callback
 from cnnbench.trackers.trackers import Trackers
+from cnnbench.trained.teacher import load_teacher
 
 SHOWN_IMAGES = 16  # of the training images, to the trackers
 
@@ -97,6 +100,8 @@ def run_experiment(
         refuse_other_parts(config, recorded, callbacks)
     with out_of_memory_named(config.batch_size):
         model, description = rehearse(config, source, model)
+        teacher = load_teacher(config, source.image_shape, source.class_names, device)
+    of_teacher = teacher_facts(config.loss)
     with (
         RunFolder(path, resume=resume) as run,
         copied_to(run.log),
@@ -104,7 +109,9 @@ def run_experiment(
         Trackers(config.logging, run) as trackers,
     ):
         if not resume:
-            run.start(config.as_dict(), environment(device), **facts(config, source, description))
+            run.start(config.as_dict(), environment(device), **facts(config, source, description), **of_teacher)
+        elif teacher is not None:
+            refuse_other_teacher(run.summary, of_teacher)
         require_room(path, bytes_needed(model, source.num_classes, config.checkpoint["keep"]))
         introduce(config, source, description)
         with waiting("reading images"):
@@ -113,13 +120,17 @@ def run_experiment(
         refuse_without_validation(config, len(splits.val) > 0)
         report_folders(run, source, splits)
         report_skipped(run, splits.skipped)
+        if teacher is not None and knows_other_images(config.loss, splits.content["train"].fingerprint):
+            note("the teacher has learnt from other images than this run will, maybe from some that validate it")
         refuse_changed_data(run, splits)
         chosen = resume and run.summary["device"] is not None  # a run may have been killed before its device was chosen
-        device = recorded_device(config, run.summary) if chosen else choose_device(run, config, splits, model, load)
+        device = (
+            recorded_device(config, run.summary) if chosen else choose_device(run, config, splits, model, load, teacher)
+        )
         device.activate()
         reset_peak_memory(device.torch_device)  # of an earlier run in this process, and of the policies tried
         batches = make_batches(config, splits, device)
-        training = make_training(config, model, batches, splits.num_classes, device, callbacks)
+        training = make_training(config, model, batches, splits.num_classes, device, callbacks, teacher=teacher)
         validation = evaluation_batches(splits.val, config, batches.normalize, device)
         recorder = Recorder(
             run,
@@ -192,10 +203,12 @@ def facts(config: RunConfig, source: Source, description: Description) -> dict[s
     }
 
 
-def choose_device(run: RunFolder, config: RunConfig, splits: Splits, model: nn.Module, load: LoadMeter) -> Device:
+def choose_device(
+    run: RunFolder, config: RunConfig, splits: Splits, model: nn.Module, load: LoadMeter, teacher: Teacher | None
+) -> Device:
     """The device and its policy: what the config says, and for what it leaves open what the advisor finds."""
     with waiting("timing policies"):
-        device, advice = advise(config, splits, model, configured_device(config), load.load())
+        device, advice = advise(config, splits, model, configured_device(config), load.load(), teacher)
     run.write_environment(environment(device) | ({"advice": advice} if advice else {}))
     processor = describe_processor(device.torch_device)
     run.update_summary(device=device.torch_device.type, processor=processor, **device.policy())

@@ -14,6 +14,7 @@ from cnnbench.loop import Training
 from cnnbench.runs.folder import RunFolder
 from cnnbench.runs.identity import group_hash
 from cnnbench.runs.read import load_config, read_config, read_summary, with_added_epochs
+from cnnbench.runs.teacher import with_teacher
 
 KEPT = ("epochs", "selected_epoch", "best_val_accuracy", "test_accuracy", "test_top5_accuracy", "test_loss")
 
@@ -44,7 +45,7 @@ def note_added_epochs(run: RunFolder, epochs: int) -> None:
     """Opens a finished run again, once nothing stands in the way of going on."""
     past = {key: run.summary[key] for key in KEPT}
     added = [*(run.summary["lengthened"] or []), past | {"to": epochs}]
-    group = group_hash(with_added_epochs(read_config(run.path), {"lengthened": added}))
+    group = group_hash(with_teacher(with_added_epochs(read_config(run.path), {"lengthened": added}), run.summary))
     run.update_summary(lengthened=added, group_hash=group, status="running", files={})
     run.log(f"lengthened from {past['epochs']} to {epochs} epochs")
 

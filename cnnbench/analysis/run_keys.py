@@ -19,7 +19,7 @@ from cnnbench.runs.identity import COMPUTES_NOTHING, SEPARATES_NO_GROUPS
 
 OWN = ("path", "tag", "status", "error", "started")
 """What is asked of the run itself, before its summary and its config."""
-NESTED = ("target", "files", "data_fingerprints", "parent", "origin", "clock")
+NESTED = ("target", "files", "data_fingerprints", "parent", "origin", "clock", "teacher")
 OF_SUMMARY = tuple(key for key in SUMMARY_KEYS if key not in NESTED)
 OF_BOTH = ("epochs", *GROUPS)
 """Keys of a summary that are in a config too, where the run did not come as far as to note them."""

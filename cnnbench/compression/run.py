@@ -41,12 +41,15 @@ from cnnbench.runs.format import CHECKPOINTS, WEIGHTS
 from cnnbench.runs.identity import weights_sha256
 from cnnbench.runs.model_files import read_description, write_model
 from cnnbench.runs.read import load_config, read_summary
+from cnnbench.runs.teacher import refuse_other_teacher, teacher_facts
 from cnnbench.saving import bytes_needed
 from cnnbench.seeds import derive_seed
 from cnnbench.speed.compiler import require_compiler
 from cnnbench.speed.latency import measure_latency
+from cnnbench.teacher import Teacher
 from cnnbench.techniques.compression.compression import Compression, Examples
 from cnnbench.trackers.trackers import Trackers
+from cnnbench.trained.teacher import load_teacher
 from cnnbench.trained.load import load_trained
 
 CALIBRATION_BATCH = 64
@@ -59,6 +62,7 @@ class Job:
     Attributes:
         config: of the compressed run: its parent's, and what is done to that.
         recipe: the config of the fine-tuning.
+        teacher: of the fine-tuning, where the loss names one.
         device: of the result, and of the training.
     """
 
@@ -67,6 +71,7 @@ class Job:
     technique: str
     compression: Compression
     recipe: RunConfig
+    teacher: Teacher | None
     device: Device
 
 
@@ -136,6 +141,7 @@ def make_job(parent: Parent, config: RunConfig) -> Job:
 
     Raises:
         ConfigError: the run's recipe does not fit into the epochs of fine-tuning.
+        DataError: the teacher that the run's loss names is not there any more, or another.
         UnavailableError: a package, a compiler or an instruction set is missing.
     """
     name, values = list(config.compression.items())[-1]
@@ -146,8 +152,13 @@ def make_job(parent: Parent, config: RunConfig) -> Job:
         require_compiler(f"compression={technique}")
     compression.require(device.torch_device.type)
     tuning = compression.fine_tuning
-    recipe = fine_tuning_config(config, tuning, is_graph=compression.trains_a_graph) if tuning.epochs else config
-    return Job(parent, config, technique, compression, recipe, device)
+    recipe, teacher = config, None
+    if tuning.epochs:
+        recipe = fine_tuning_config(config, tuning, is_graph=compression.trains_a_graph)
+        teacher = load_teacher(recipe, parent.trained.image_shape, parent.trained.class_names, device)
+    if teacher is not None:
+        refuse_other_teacher(parent.summary, teacher_facts(recipe.loss))
+    return Job(parent, config, technique, compression, recipe, teacher, device)
 
 
 def work(job: Job, path: Path, *, resume: bool) -> dict[str, Any]:
@@ -200,6 +211,7 @@ def facts(job: Job, source: Source) -> dict[str, Any]:
         "data_fingerprints": theirs.get("data_fingerprints"),
         "parent": job.parent.link,
         "origin": job.parent.origin_link,
+        "teacher": theirs.get("teacher"),
         "device": job.device.torch_device.type,
         "processor": describe_processor(job.device.torch_device),
         **job.device.policy(),
@@ -255,7 +267,9 @@ def train_on(
     config, compression = job.recipe, job.compression
     network = compression.for_training(network, examples)
     callbacks = list(compression.callbacks().values())
-    training = make_training(config, network, batches, splits.num_classes, job.device, callbacks, is_new=False)
+    training = make_training(
+        config, network, batches, splits.num_classes, job.device, callbacks, teacher=job.teacher, is_new=False
+    )
     validation = evaluation_batches(splits.val, config, batches.normalize, job.device)
     recorder = Recorder(
         run,

@@ -153,7 +153,14 @@ CHOICES = {
         "rand": "randaugment",
         "rotation": "rotate",
     },
-    "loss": {"ce": "cross_entropy", "nll": "cross_entropy", "huber": "smooth_l1", "mse": "smooth_l1"},
+    "loss": {
+        "ce": "cross_entropy",
+        "nll": "cross_entropy",
+        "huber": "smooth_l1",
+        "mse": "smooth_l1",
+        "kd": "distillation",
+        "knowledge_distillation": "distillation",
+    },
     "optimizer": {"momentum": "sgd", "nesterov": "sgd", "adam_w": "adamw"},
     "schedule": {
         "cosine_annealing": "cosine",

@@ -37,6 +37,7 @@ from cnnbench.runs.format import (
 from cnnbench.runs.identity import config_hash, group_hash
 from cnnbench.runs.read import is_run, read_summary
 from cnnbench.runs.signals import held
+from cnnbench.runs.teacher import with_teacher
 
 
 class RunFolder:
@@ -133,7 +134,7 @@ class RunFolder:
         self.write_environment(environment)
         hashes = {
             "config_hash": config_hash(config),
-            "group_hash": group_hash(config),
+            "group_hash": group_hash(with_teacher(config, summary)),
             "seed": config["seed"],
         }
         self.summary = unknown_run() | hashes

@@ -57,6 +57,7 @@ SUMMARY_KEYS = (
     "selected_epoch", "train_accuracy", "train_val_gap", "latency_ms", "files",
     "version", "torch", "image_shape", "data_fingerprints", "lengthened", "load_at_start", "load_at_end",
     "parent", "origin", "speedup", "speedup_over_eager", "size_ratio", "disk_bytes", "clock",
+    "teacher",
 )  # fmt: skip
 
 

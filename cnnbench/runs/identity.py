@@ -26,10 +26,11 @@ COMPUTES_NOTHING = ("checkpoint", "logging")
 """Parts of a config on which no result depends: when a run is saved, and to what it is logged."""
 SEPARATES_NO_GROUPS = (
     "seed", "data.root", "data.train", "data.val", "data.test", "data.download", "data.resident", "data.pack",
-    "data.workers",
+    "data.workers", "loss.teacher",
 )  # fmt: skip
 """Settings that are recorded, but do not tell one group of runs from another: which of the repetitions a run is, where
-its images lie, and how they are read. What the images are is told by their content."""
+its images lie, and how they are read, where its teacher lies. What the images are is told by their content, what the
+teacher is by its own group (`with_teacher`)."""
 
 
 def config_hash(config: Mapping[str, Any]) -> str:

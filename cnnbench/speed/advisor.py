@@ -28,6 +28,7 @@ from cnnbench.errors import DiskError
 from cnnbench.machine import Load, cpu_name
 from cnnbench.runs.identity import COMPUTES_NOTHING
 from cnnbench.speed.trials import ROUNDS, Contest, Trial
+from cnnbench.teacher import Teacher
 
 MOST_SECONDS, SHARE = 10.0, 0.05
 FRESH_SECONDS = 600.0  # for so long nobody looks whether an answer still holds
@@ -43,7 +44,12 @@ Advice = dict[str, Any]
 
 
 def advise(
-    config: RunConfig, splits: Splits, model: nn.Module, device: Device, load: Load
+    config: RunConfig,
+    splits: Splits,
+    model: nn.Module,
+    device: Device,
+    load: Load,
+    teacher: Teacher | None = None,
 ) -> tuple[Device, Advice | None]:
     """The device to train on, and for environment.json how it was chosen.
 
@@ -59,7 +65,7 @@ def advise(
     file = cache_file(config, splits, model, device, load)
     known = read_advice(file, settings, steps)
     with torch.random.fork_rng():
-        contest = Contest(config, splits, model)
+        contest = Contest(config, splits, model, teacher)
         checked = check(contest, device, known, steps) if known and since_it_held(known) > FRESH_SECONDS else None
         if known and (checked is None or checked["holds"]):
             if checked:

@@ -18,6 +18,7 @@ from cnnbench.models.describe import walk
 from cnnbench.seeds import generator
 from cnnbench.speed.memory import memory_of
 from cnnbench.speed.stopwatch import seconds_of
+from cnnbench.trained.teacher import load_teacher
 
 EPOCH_BATCHES = 8
 FAR_FROM_THE_END = 1_000_000  # times the epochs: what changes in the course of a run does not while it is timed
@@ -31,8 +32,8 @@ class TimedConfig:
     """Trains on random images of the source's shape by the loop's own step and the run's own batches.
 
     Always as at the start of a run: the smallest of progressive resizing's images, no layer frozen later, dense.
-    `training_flops` are those of such a step for an image. `seconds` is what one forward pass of each kind took when
-    tried out: of 1 and 64 images, and of EVALUATION.
+    `training_flops` are those of such a step for an image, the teacher's among them. `seconds` is what one forward pass
+    of each kind took when tried out: of 1 and 64 images, and of EVALUATION.
     `memory_bytes` is what weights, gradients and optimizer state take and a training step beside them.
     """
 
@@ -43,7 +44,8 @@ class TimedConfig:
         model = make_model(config, source.image_shape, source.num_classes)
         self.device = device
         self.batch_size = batch_size
-        self.training = make_training(config, model, batches, source.num_classes, device)
+        self.teacher = load_teacher(config, source.image_shape, source.class_names, device)
+        self.training = make_training(config, model, batches, source.num_classes, device, teacher=self.teacher)
         self.steps = 1
         self.seconds: dict[str, float] = {}
         self.memory_bytes: int | None = None
@@ -102,12 +104,15 @@ class TimedConfig:
         self.train()
         self.training.forward = forward
         self.training_flops = sum(training_flops(self.training.model, shape) for shape in shapes)
+        if self.teacher is not None:  # which is asked once, of the same images
+            self.training_flops += 2 * walk(self.teacher.model, shapes[0]).macs
 
     def _held_bytes(self) -> int:
         model = self.training.model
         gradients = [parameter.grad for parameter in model.parameters()]
         leaves = tree_leaves([list(model.parameters()), list(model.buffers()), gradients])
         leaves += tree_leaves(list(self.training.optimizer.state.values()))
+        leaves += list(self.teacher.model.state_dict().values()) if self.teacher else []
         return sum(leaf.numel() * leaf.element_size() for leaf in leaves if isinstance(leaf, Tensor))
 
 

@@ -17,6 +17,7 @@ from cnnbench.device import Device
 from cnnbench.errors import CnnbenchError
 from cnnbench.loop import train_step
 from cnnbench.speed.stopwatch import seconds_of
+from cnnbench.teacher import Teacher
 
 ROUNDS = 5
 TURN_SECONDS = 0.06  # of steps timed as one: longer than the system lets a process wait for a core
@@ -57,10 +58,11 @@ class Trial:
 class Contest:
     """Trains copies of a run's start, a few steps each. What they learn is thrown away."""
 
-    def __init__(self, config: RunConfig, splits: Splits, model: nn.Module) -> None:
+    def __init__(self, config: RunConfig, splits: Splits, model: nn.Module, teacher: Teacher | None = None) -> None:
         self._config = config
         self._splits = replace(splits, train=first_images(splits, SAMPLE_BATCHES * config.batch_size))
         self._model = model
+        self._teacher = teacher
         self._started = time.monotonic()
         self._steps: dict[int, Callable[[], None]] = {}  # by the trial's id
 
@@ -107,7 +109,7 @@ class Contest:
         device.activate()
         batches = make_batches(self._config, self._splits, device)
         model = copy.deepcopy(self._model)
-        training = make_training(self._config, model, batches, self._splits.num_classes, device)
+        training = make_training(self._config, model, batches, self._splits.num_classes, device, teacher=self._teacher)
         training.model.train()
         endless = batches.endless()
         torch.manual_seed(0)  # the same dropout in the first step of each

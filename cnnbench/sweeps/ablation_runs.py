@@ -17,6 +17,7 @@ from cnnbench.config.sweep_settings import check_composed
 from cnnbench.errors import ConfigError
 from cnnbench.progress import loading_torch
 from cnnbench.runs.identity import group_hash
+from cnnbench.runs.teacher import teacher_facts, with_teacher
 from cnnbench.sweeps.ablation import (
     Mode,
     Variant,
@@ -91,7 +92,9 @@ def plan_runs(
     variants = make_variants(ablation, settings.mode, ours)
     configs = compose_all(variants, config_dir)
     compose(hydras, config_dir)  # which finds a launcher that is not there
-    hashes = {name: group_hash(config.as_dict()) for name, config in configs.items()}
+    hashes = {
+        name: group_hash(with_teacher(config.as_dict(), teacher_facts(config.loss))) for name, config in configs.items()
+    }
     refuse_equal(hashes)
     new = Plan(
         ablation=settings.ablation,

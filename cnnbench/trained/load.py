@@ -79,10 +79,11 @@ class TrainedModel:
         return predictions[0] if single else predictions
 
 
-def load_trained(run: str | Path, model: nn.Module | None = None) -> TrainedModel:
+def load_trained(run: str | Path, model: nn.Module | None = None, *, device: Device | None = None) -> TrainedModel:
     """The model that `train` tested: of the best epoch, or the last one where the config says `select: last`.
 
-    A run whose network was given from Python takes the weights into `model`, one of the same architecture.
+    A run whose network was given from Python takes the weights into `model`, one of the same architecture. `device`
+    takes the place of the run's own.
 
     Raises:
         DataError: `run` is no run folder.
@@ -96,7 +97,7 @@ def load_trained(run: str | Path, model: nn.Module | None = None) -> TrainedMode
     channels, height, width = facts["image_shape"]
     class_names = tuple(facts["class_names"])
     mean, std = torch.tensor(facts["mean"]), torch.tensor(facts["std"])
-    device = compressed_device(config, recorded_device(config, summary))
+    device = device or compressed_device(config, recorded_device(config, summary))
     device.activate()
     image_shape = (channels, height, width)
     if model is not None and with_given_model(config, model).model != config.model:

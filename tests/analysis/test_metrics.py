@@ -10,7 +10,7 @@ from cnnbench.runs.format import SUMMARY_KEYS
 
 NO_METRICS = """format status error exit_code run_id config_hash group_hash seed model data epochs steps best_epoch
 test_reads weights_sha256 device precision memory_format compile threads target selected_epoch version torch image_shape
-processor data_fingerprints files lengthened load_at_start load_at_end parent origin clock"""
+processor data_fingerprints files lengthened load_at_start load_at_end parent origin clock teacher"""
 
 
 def test_every_number_of_the_summary_that_can_be_judged_is_in_the_table():

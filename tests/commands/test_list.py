@@ -31,7 +31,7 @@ def test_one_group_as_json_maps_each_choice_to_its_line(capsys):
 
 def test_one_group_shows_each_choice_on_a_line_of_its_own(capsys):
     lines = printed(capsys, "loss").splitlines()
-    assert [line.split()[0] for line in lines] == ["loss", "cross_entropy", "smooth_l1"]
+    assert [line.split()[0] for line in lines] == ["loss", "cross_entropy", "distillation", "smooth_l1"]
 
 
 def test_without_a_group_every_group_is_shown(capsys):

@@ -43,7 +43,8 @@ def test_where_images_lie_and_how_they_are_read_separates_no_groups(override):
 
 def test_what_separates_no_groups_are_keys_of_a_config():
     config = compose(["data=image_folder"]).as_dict() | {"data.download": compose(["data=mnist"]).data["download"]}
-    keys = {*config, *(f"data.{key}" for key in config["data"])}
+    keys = {*config, *(f"data.{key}" for key in config["data"]), "loss.teacher"}
+    assert "teacher" in compose(["loss=distillation", "loss.teacher=a"]).loss
     assert set(SEPARATES_NO_GROUPS) - keys == set()
 
 
