@@ -111,6 +111,7 @@ def rehearse(config: RunConfig, source: Source, model: nn.Module | None) -> tupl
         "epochs": config.epochs,
         "num_classes": source.num_classes,
         "ask_teacher": None,
+        "image_shape": source.image_shape,
     }
     parts: list[Callable[[], Any]] = [
         lambda: build(LOSSES, "loss", config.loss, **context),
@@ -261,7 +262,12 @@ def make_training(
     steps = batches.steps_per_epoch
     callbacks = {f"{FROM_PYTHON}.{number}": callback for number, callback in enumerate(given)}
     callbacks |= make_callbacks(
-        config, model=model, steps_per_epoch=steps, epochs=config.epochs, num_classes=num_classes
+        config,
+        model=model,
+        steps_per_epoch=steps,
+        epochs=config.epochs,
+        num_classes=num_classes,
+        image_shape=batches.images.image_shape,
     )
     ask_teacher = None
     if teacher is not None:

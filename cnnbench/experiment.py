@@ -1,5 +1,6 @@
 """One run: from a checked config to a finished run folder."""
 
+import copy
 import shlex
 import sys
 import time
@@ -20,7 +21,7 @@ from cnnbench.assemble import (
     refuse_without_validation,
     rehearse,
 )
-from cnnbench.config.run_config import RunConfig
+from cnnbench.config.run_config import RunConfig, is_reshaped
 from cnnbench.console import copied_to, muted, note, say, say_exactly
 from cnnbench.data import Source, Splits
 from cnnbench.data.batches import Normalize
@@ -36,12 +37,15 @@ from cnnbench.inference import evaluate
 from cnnbench.lengthen import note_added_epochs, schedule_line
 from cnnbench.loop import fit
 from cnnbench.machine import LoadMeter, describe_environment, load_per_processor
-from cnnbench.models.describe import Description
+from cnnbench.models.describe import Description, walk
+from cnnbench.models.layer_sizes import layer_sizes
 from cnnbench.progress import waiting
 from cnnbench.recorder import Recorder
 from cnnbench.results import describe_model, describe_training, reset_peak_memory
 from cnnbench.runs.folder import RunFolder
-from cnnbench.runs.format import LOG
+from cnnbench.runs.format import LOG, WEIGHTS
+from cnnbench.runs.identity import weights_sha256
+from cnnbench.runs.model_files import write_model
 from cnnbench.runs.predictions import write_predictions
 from cnnbench.runs.read import read_metrics
 from cnnbench.runs.teacher import knows_other_images, refuse_other_teacher, teacher_facts
@@ -52,8 +56,10 @@ from cnnbench.speed.advisor import advice_line, advise
 from cnnbench.speed.latency import measure_latency
 from cnnbench.teacher import Teacher
 from cnnbench.techniques.callback import Callback
+from cnnbench.techniques.filter_pruning import remove_masked_filters
 from cnnbench.trackers.trackers import Trackers
 from cnnbench.trained.teacher import load_teacher
+from cnnbench.training_state import data_facts
 
 SHOWN_IMAGES = 16  # of the training images, to the trackers
 
@@ -121,7 +127,9 @@ def run_experiment(
         report_folders(run, source, splits)
         report_skipped(run, splits.skipped)
         if teacher is not None and knows_other_images(config.loss, splits.content["train"].fingerprint):
-            note("the teacher has learnt from other images than this run will, maybe from some that validate it")
+            note(
+                "the teacher was trained on other images than this run will be, maybe on some that validate or test it"
+            )
         refuse_changed_data(run, splits)
         chosen = resume and run.summary["device"] is not None  # a run may have been killed before its device was chosen
         device = (
@@ -168,6 +176,8 @@ def run_experiment(
             )
         run.update_summary(load_at_end=load_per_processor(), **describe_training(run, training))
         epoch, selected = recorder.load_selected(config.select)
+        if is_reshaped(config):
+            selected = without_masked_filters(run, selected, splits)
         run.update_summary(selected_epoch=epoch, **describe_model(selected))
         run.update_summary(**compare_with_training_images(selected, splits, config, batches.normalize, device))
         if test:
@@ -179,6 +189,23 @@ def run_experiment(
         show_results(run.summary)
     say_exactly(f"run: {path}")
     return run.summary
+
+
+def without_masked_filters(run: RunFolder, model: nn.Module, splits: Splits) -> nn.Module:
+    """A copy of the trained network that lacks what pruning has masked, which stands in files of its own."""
+    model = copy.deepcopy(model).eval()
+    before = walk(model, splits.image_shape)
+    remove_masked_filters(model, splits.image_shape)
+    after = walk(model, splits.image_shape)
+    write_model(run, {"layers": layer_sizes(model), "data": data_facts(splits)}, dict(model.state_dict()))
+    facts_of = {
+        "parameters": after.parameters,
+        "macs": after.macs,
+        "weights_sha256": weights_sha256(model.state_dict()),
+    }
+    run.update_summary(**facts_of, disk_bytes=(run.path / WEIGHTS).stat().st_size)
+    say(f"masked filters removed: {before.parameters:,} parameters, {after.parameters:,} are left")
+    return model
 
 
 def environment(device: Device) -> dict[str, Any]:

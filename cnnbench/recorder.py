@@ -22,7 +22,14 @@ from cnnbench.runs.read import metrics_sha256, read_metrics
 from cnnbench.runs.signals import StopSignals
 from cnnbench.saving import Saver
 from cnnbench.trackers.trackers import Trackers
-from cnnbench.training_state import evaluation_weights, refuse_position, restore_rng, restore_training, training_state
+from cnnbench.training_state import (
+    data_facts,
+    evaluation_weights,
+    refuse_position,
+    restore_rng,
+    restore_training,
+    training_state,
+)
 
 SECONDS_BETWEEN_LOOKS = 1.0  # how often the loop waits for the device to show the loss
 
@@ -50,13 +57,7 @@ class Recorder:
         self.trackers = trackers
         self.training = training
         self.batches = batches
-        self.data_facts = {
-            "mean": splits.mean.tolist(),
-            "std": splits.std.tolist(),
-            "class_names": list(splits.class_names),
-            "image_shape": list(splits.image_shape),
-            "fingerprint": splits.content["train"].order,
-        }
+        self.data_facts = data_facts(splits)
         self.epochs = epochs
         self.pause_after = pause_after
         self.saver = Saver(run.checkpoints, **checkpoint)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from cnnbench.config.settings import Count, Fraction, NonNegative, Positive, PositiveInt, accepts, in_words
 from cnnbench.console import note
+from cnnbench.data import Splits
 from cnnbench.errors import CheckpointError
 from cnnbench.loop import Training
 from cnnbench.optimizer_state import load_optimizer
@@ -156,6 +157,17 @@ def evaluation_weights(state: Mapping[str, Any], path: Path) -> Any:
         if name not in state:
             raise unlike(path, name, "is missing")
     return state["model"] if state["averaged"] is None else state["averaged"]
+
+
+def data_facts(splits: Splits) -> dict[str, Any]:
+    """What is kept beside a network of the images it takes; `evaluation_facts` takes it back."""
+    return {
+        "mean": splits.mean.tolist(),
+        "std": splits.std.tolist(),
+        "class_names": list(splits.class_names),
+        "image_shape": list(splits.image_shape),
+        "fingerprint": splits.content["train"].order,
+    }
 
 
 def evaluation_facts(state: Mapping[str, Any], path: Path) -> dict[str, Any]:

@@ -26,6 +26,8 @@ SHELLS = {
 }
 """The line for each shell's start-up file: ~/.bashrc, ~/.zshrc, ~/.config/fish/config.fish."""
 FILES = ":files"
+GROUP_OF_VERB = {"ablation": "ablate", "compression": "compress"}
+"""Groups that no other verb has."""
 
 
 def main(arguments: Sequence[str], verbs: Mapping[str, str]) -> None:
@@ -77,10 +79,13 @@ def answer_of(verb: str, before: Sequence[str], word: str) -> list[str]:
     action = places[min(len(given), len(places) - 1)]
     if len(given) >= len(places) and action.nargs not in ("*", "+"):
         return []
-    if action.dest != "overrides":
+    if action.dest not in ("overrides", "words"):
         return value_of(action, word)
     folder = next((before[place] for place in taken if before[place - 1] == "--config-dir"), None)
-    return override_of(verb, given, word, folder)
+    found = override_of(verb, given, word, folder)
+    if action.dest == "words" and not (found and (word or given)):  # of compress: first come the runs
+        return [FILES]
+    return found
 
 
 def override_of(verb: str, given: Sequence[str], word: str, config_dir: str | None) -> list[str]:
@@ -94,11 +99,10 @@ def override_of(verb: str, given: Sequence[str], word: str, config_dir: str | No
             return [FILES]
         given = [f"data={given[0]}"]
     overrides = [text for text in given if "=" in text and text.partition("=")[0] not in own]
-    found = [
-        text for text in candidates(word, overrides, config_dir) if verb == "ablate" or not text.startswith("ablation")
-    ]
+    foreign = tuple(group for group, theirs in GROUP_OF_VERB.items() if theirs != verb)
+    found = [text for text in candidates(word, overrides, config_dir) if not text.startswith(foreign)]
     found += [f"{name}=" for name in own if name.startswith(word) and f"{name}=" not in found]
-    prefix = {"data": "data.", "evaluate": "data", "resume": "epochs"}.get(verb, "")
+    prefix = {"data": "data.", "evaluate": "data", "resume": "epochs", "compress": "compression"}.get(verb, "")
     return [text for text in found if text.startswith(prefix)]
 
 

@@ -11,11 +11,13 @@ from typing import Any
 
 from cnnbench.analysis.groups import find_runs
 from cnnbench.config.composition import slug
+from cnnbench.config.run_config import technique_of
 from cnnbench.config.settings import spell
 from cnnbench.errors import CnnbenchError, DataError
 from cnnbench.runs.read import is_run, read_config, summary_of
 
 Node = Mapping[str, Any]
+LAST = ("bf16", "int8", "int8_qat")  # nothing comes after these
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,8 @@ class Planned:
 
 
 def runs_in(paths: Sequence[Path]) -> list[Path]:
-    """The runs among `paths`, and of each folder of runs those that finished and are no compression of another.
+    """The runs among `paths`, and of each folder of runs those that finished: if some of these were never compressed,
+    only them, else those to which more can be done.
 
     Raises:
         DataError: a folder is not there, or has none.
@@ -49,9 +52,11 @@ def runs_in(paths: Sequence[Path]) -> list[Path]:
         if is_run(path):
             found.append(path)
             continue
-        below = [run for run in find_runs([path]) if is_whole(run)]
+        done = {run: techniques_of(run) for run in find_runs([path]) if summary_of(run).get("status") == "finished"}
+        below = [run for run, techniques in done.items() if not techniques]
+        below = below or [run for run, techniques in done.items() if techniques[-1] not in LAST]
         if not below:
-            raise DataError(f"{path}: has no finished run; give the path that `train` printed, or a folder of runs")
+            raise DataError(f"{path}: has no run to compress; give the path that `train` printed, or a folder of runs")
         found += below
     return list(dict.fromkeys(found))
 
@@ -68,12 +73,13 @@ def compressed_in(paths: Sequence[Path]) -> list[Path]:
     return found
 
 
-def is_whole(run: Path) -> bool:
-    """Whether a run has finished and was not compressed."""
+def techniques_of(run: Path) -> list[str]:
+    """What was done to a run, in its order; of one whose config cannot be read nothing is known."""
     try:
-        return summary_of(run).get("status") == "finished" and not read_config(run).get("compression")
+        done = read_config(run).get("compression")
     except CnnbenchError:
-        return False
+        return []
+    return [technique_of(str(name)) for name in done] if isinstance(done, Mapping) else []
 
 
 def plan(parents: Sequence[Path], nodes: Sequence[Node], run_dir: str | None, sweep_dir: str | None) -> list[Planned]:

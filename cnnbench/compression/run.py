@@ -49,8 +49,9 @@ from cnnbench.speed.latency import measure_latency
 from cnnbench.teacher import Teacher
 from cnnbench.techniques.compression.compression import Compression, Examples
 from cnnbench.trackers.trackers import Trackers
-from cnnbench.trained.teacher import load_teacher
 from cnnbench.trained.load import load_trained
+from cnnbench.trained.teacher import load_teacher
+from cnnbench.training_state import data_facts
 
 CALIBRATION_BATCH = 64
 
@@ -216,17 +217,6 @@ def facts(job: Job, source: Source) -> dict[str, Any]:
         "processor": describe_processor(job.device.torch_device),
         **job.device.policy(),
         "load_at_start": load_per_processor(),
-    }
-
-
-def data_facts(splits: Splits) -> dict[str, Any]:
-    """What model.json says of the images that the network takes."""
-    return {
-        "mean": splits.mean.tolist(),
-        "std": splits.std.tolist(),
-        "class_names": list(splits.class_names),
-        "image_shape": list(splits.image_shape),
-        "fingerprint": splits.content["train"].order,
     }
 
 

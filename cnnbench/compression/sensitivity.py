@@ -27,8 +27,9 @@ from cnnbench.models.describe import walk
 from cnnbench.progress import Wait, waiting
 from cnnbench.seeds import generator
 from cnnbench.techniques.compression.compression import NO_TRAINING, Examples
-from cnnbench.techniques.compression.filters import RemoveFilters, Score, removable_filters, remove
+from cnnbench.techniques.compression.filters import RemoveFilters, Score
 from cnnbench.techniques.compression.one_layer import input_ranges, round_layers
+from cnnbench.techniques.filter_groups import removable_filters, remove
 
 SCORE: Score = "l2"
 AMOUNTS = {"0.25": 0.25, "0.5": 0.5, "0.75": 0.75}

@@ -12,7 +12,6 @@ from cnnbench.config.settings import Count, Positive, PositiveInt, Range, canoni
 from cnnbench.config.tables import table_of
 from cnnbench.errors import ConfigError
 
-
 NOTHING = "none"  # the compression of who has chosen none
 
 

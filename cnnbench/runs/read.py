@@ -25,6 +25,10 @@ ACTED_ON: dict[str, Any] = {
 """Of a summary what decides what is done with its run, or is computed with; each may be null."""
 
 
+LATER: dict[tuple[str, Any], dict[str, Any]] = {("pruning", "filter"): {"finalize": "masks"}}
+"""By group and choice the settings that came later, each with the value that runs had without it."""
+
+
 def failed_runs(sweep: Path) -> list[str]:
     """One line `<folder>: <error>` for each run directly in `sweep` that failed or whose summary cannot be read."""
     failures: list[str] = []
@@ -146,6 +150,16 @@ def metrics_sha256(path: Path, length: int | None = None) -> str | None:
     return hashlib.sha256(content[:length]).hexdigest() if whole else None
 
 
+def with_later_settings(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The config of a run with the settings that there were none of when it was made, as it was made."""
+    later = {
+        group: LATER[group, node.get("name")] | dict(node)
+        for group, node in config.items()
+        if isinstance(node, Mapping) and (group, node.get("name")) in LATER
+    }
+    return dict(config) | later
+
+
 def load_config(run: Path) -> RunConfig:
     """The checked config of a run folder, as the run was started with; with the epochs that were added since.
 
@@ -156,10 +170,11 @@ def load_config(run: Path) -> RunConfig:
     files = summary.get("files")
     if isinstance(files, dict) and files.get(SUMMARY) != summary_sha256(summary):
         raise DataError(f"{run / SUMMARY}: was changed after it was written; put it back, or repeat the run")
+    written = read_config(run)
     try:
-        config = check_config({group: {} for group in LIST_GROUPS} | read_config(run))  # one may be newer than the run
+        config = check_config({group: {} for group in LIST_GROUPS} | with_later_settings(written))
     except ConfigError as error:
         raise DataError(*(f"{run / CONFIG}: {finding}" for finding in error.findings)) from None
-    if config_hash(config.as_dict()) != summary.get("config_hash"):
+    if config_hash(written) != summary.get("config_hash"):  # of what stands there: later settings are no part of it
         raise DataError(f"{run / CONFIG}: was changed after the run had started; put it back, or train anew with it")
     return replace(config, epochs=with_added_epochs({"epochs": config.epochs}, summary)["epochs"])

@@ -15,7 +15,7 @@ from cnnbench.compression import sensitivity as measuring
 from cnnbench.compression.parents import load_parent
 from cnnbench.compression.sensitivity import parts_of, sensitivity_of, without_filters
 from cnnbench.errors import DataError
-from cnnbench.techniques.compression.filters import removable_filters
+from cnnbench.techniques.filter_groups import removable_filters
 from cnnbench.trained.load import load_trained
 
 SHAPE = (1, 8, 8)

@@ -10,7 +10,8 @@ from torch.testing import assert_close
 from cnnbench.config.settings import build, check
 from cnnbench.errors import ConfigError
 from cnnbench.techniques.callback import Callback
-from cnnbench.techniques.pruning import PRUNING, Calendar, filters, magnitude, plan, threshold
+from cnnbench.techniques.masking import Calendar, plan
+from cnnbench.techniques.pruning import PRUNING, filters, magnitude, threshold
 from cnnbench.techniques.regularizers import REGULARIZERS
 
 CONF = Path(__file__).parents[2] / "conf" / "pruning"
@@ -52,6 +53,8 @@ def train(model: nn.Module, callbacks: list[Callback], epochs: int, lr: float = 
 
 
 def prune_at_once(model: nn.Module, function, **settings) -> Callback:
+    if function is filters:
+        settings = {"image_shape": (1, 8, 8), "finalize": "masks"} | settings
     pruning = function(model, STEPS_PER_EPOCH, 4, **settings, **AT_ONCE)
     pruning.on_batch(torch.zeros(1, 1, 8, 8), torch.zeros(1, dtype=torch.int64))
     return pruning
@@ -64,7 +67,7 @@ def test_every_yaml_fits_its_function_and_is_settled_by_the_end(file: Path, epoc
     assert check(PRUNING, "pruning", node) == []
     assert node["name"] == file.stem
     model = tiny()
-    context = {"model": model, "steps_per_epoch": STEPS_PER_EPOCH, "epochs": epochs}
+    context = {"model": model, "steps_per_epoch": STEPS_PER_EPOCH, "epochs": epochs, "image_shape": (1, 8, 8)}
     callback = build(PRUNING, "pruning", node, **context)
     sparsity = train(model, [callback], epochs)
     assert callback.is_settled()
@@ -197,7 +200,7 @@ def test_removing_everything_is_refused(amount: float) -> None:
 
 def test_filter_pruning_of_a_model_without_convolutions_is_refused() -> None:
     with pytest.raises(ConfigError, match="no filter to remove"):
-        filters(nn.Linear(2, 2), 1, 1, amount=0.5, norm="l1", scope="layer", **AT_ONCE)
+        filters(nn.Linear(2, 2), 1, 1, (1, 1, 2), amount=0.5, norm="l1", scope="layer", finalize="masks", **AT_ONCE)
 
 
 def test_masked_weights_stay_zero_and_removed_ones_never_return() -> None:

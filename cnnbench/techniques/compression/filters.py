@@ -1,14 +1,7 @@
-"""Filters removed for good: the network that is left is smaller, not full of zeros.
-
-What depends on a filter goes with it: its norm's numbers, the channel of every layer that reads it, the same filter of
-layers whose maps are added to its own. Which these are torch-pruning's dependency graph says (Fang et al., DepGraph,
-2023).
-"""
+"""Filters removed for good: the network that is left is smaller, not full of zeros."""
 
 import math
-import warnings
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -18,38 +11,12 @@ from cnnbench.config.settings import Count, Positive, PositiveInt, ProperFractio
 from cnnbench.errors import ConfigError
 from cnnbench.extras import imported
 from cnnbench.techniques.compression.compression import Compression, Examples, FineTuning
-from cnnbench.techniques.pruning import Scope, keep_highest
+from cnnbench.techniques.filter_groups import Filters, removable_filters, remove
+from cnnbench.techniques.masking import Scope, keep_highest
 
 Score = Literal["l1", "l2", "taylor", "bn_scale", "random"]
 WHAT = "compression=filters"
 EXAMPLES = 512  # whose loss the Taylor score is of
-
-
-@dataclass(frozen=True)
-class Filters:
-    """Filters of convolutions, and hidden units, that can only go together.
-
-    Attributes:
-        name: of the first layer that has them.
-        group: torch-pruning's, of all of them.
-        blocks: into how many equal parts a grouped convolution or norm divides them; each loses the same ones.
-        members: the names of all layers that have them.
-    """
-
-    name: str
-    group: Any
-    blocks: int
-    members: tuple[str, ...]
-
-    @property
-    def count(self) -> int:
-        """How many there are to choose from."""
-        return len(self.group[0].idxs) // self.blocks
-
-    @property
-    def have_norm(self) -> bool:
-        """Whether a batch norm scales them."""
-        return any(isinstance(dep.target.module, nn.BatchNorm2d) for dep, _ in self.group)
 
 
 class RemoveFilters(Compression):
@@ -144,70 +111,6 @@ def filters(
     (Molchanov et al., 2019). bn_scale: |gamma| of their norms (Liu et al., Network Slimming, 2017). random: by lot.
     """
     return RemoveFilters(score, scope, amount, round_to, steps, FineTuning(epochs, lr_factor))
-
-
-def removable_filters(model: nn.Module, images: Tensor) -> tuple[list[Filters], list[str]]:
-    """What can be removed from a network, and a line on each convolution and linear layer from which nothing can be.
-
-    Raises:
-        ConfigError: torch-pruning does not follow its forward pass.
-    """
-    names = {module: name for name, module in model.named_modules()}
-    roots = [nn.Conv2d, nn.Linear]
-    try:
-        graph = dependencies(model, images)
-        groups = list(graph.get_all_groups(root_module_types=roots))
-    except Exception as error:  # of any class: it traces what anybody may have written
-        first = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ConfigError(
-            f"{WHAT}: the layers of this network cannot be followed ({first}); use compression=int8"
-        ) from error
-    found = []
-    for group in groups:
-        layers = [(dep.target.module, graph.is_out_channel_pruning_fn(dep.handler)) for dep, _ in group]
-        members = tuple(names[layer] for layer, is_out in layers if is_out and isinstance(layer, tuple(roots)))
-        is_read = any(not is_out and isinstance(layer, tuple(roots)) for layer, is_out in layers)
-        if is_read and members:
-            blocks = max(_blocks(layer, is_out) for layer, is_out in layers)
-            each = Filters(members[0], group, blocks, tuple(dict.fromkeys(members)))
-            found += [each] if each.count > 1 else []
-    cut = {name for each in found for name in each.members}
-    logits = _last(model, roots)
-    uncut = [
-        f"{name} {'gives the logits' if name == logits else 'has one filter, or is tied to what cannot be cut'}"
-        for layer, name in names.items()
-        if isinstance(layer, tuple(roots)) and name not in cut
-    ]
-    return found, uncut
-
-
-def dependencies(model: nn.Module, images: Tensor) -> Any:
-    """torch-pruning's graph of which filters can only go together."""
-    tp = imported("torch_pruning", WHAT)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that it takes the last dimension of parameters of no layer, which is right
-        return tp.DependencyGraph().build_dependency(model, example_inputs=images)
-
-
-def _last(model: nn.Module, kinds: list[type[nn.Module]]) -> str | None:
-    return next((name for name, m in reversed(list(model.named_modules())) if isinstance(m, tuple(kinds))), None)
-
-
-def _blocks(layer: Any, is_out: bool) -> int:
-    if isinstance(layer, nn.Conv2d):
-        return 1 if layer.groups == layer.out_channels else layer.groups
-    return layer.num_groups if isinstance(layer, nn.GroupNorm) else 1
-
-
-def remove(model: nn.Module, images: Tensor, found: list[Filters], kept: list[Tensor]) -> None:
-    """Removes, in place, of each of the `found` the filters that are not in its mask (count,) of those kept."""
-    graph = dependencies(model, images)
-    for filters, mask in zip(found, kept, strict=True):
-        gone = (~mask).nonzero().flatten()
-        if len(gone):
-            indices = torch.cat([gone + block * filters.count for block in range(filters.blocks)]).tolist()
-            first = filters.group[0].dep
-            graph.get_pruning_group(first.target.module, first.handler, indices).prune()
 
 
 def _with_best_kept(scores: list[Tensor]) -> list[Tensor]:

@@ -107,10 +107,11 @@ class QuantizationAware(nn.Module):
         return self
 
     def watch(self, on: bool) -> None:
-        """Whether the ranges of the roundings follow what passes through them: of images that are not trained on, no."""
+        """Whether the ranges of the roundings follow what passes through: of images that are not trained on, no."""
         for module in self.graph.modules():
-            if hasattr(module, "enable_observer"):
-                module.enable_observer(on)
+            switch = getattr(module, "enable_observer", None)
+            if callable(switch):
+                switch(on)
 
 
 def int8(*, calibration_images: PositiveInt) -> Compression:
@@ -171,7 +172,7 @@ def without_ceil_mode(graph: fx.Graph) -> None:
             with graph.inserting_before(node):
                 borders = ([0, missing[1], 0, missing[0]], "constant", -float("inf"))
                 padded = graph.call_function(torch.ops.aten.pad.default, (maps, *borders))
-            padded.meta = dict(maps.meta)
+            padded.meta["val"] = maps.meta["val"]
             maps = padded
         node.args = (maps, kernel, stride, padding, dilation, False)
 

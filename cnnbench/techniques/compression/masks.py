@@ -7,7 +7,7 @@ from torch import nn
 from cnnbench.config.settings import Count, Positive, ProperFraction
 from cnnbench.techniques.callback import Callback
 from cnnbench.techniques.compression.compression import Compression, Examples, FineTuning
-from cnnbench.techniques.pruning import SCORES, Calendar, Pruning, Scope, keep_highest
+from cnnbench.techniques.masking import SCORES, Calendar, Pruning, Scope, keep_highest
 
 
 class MaskWeights(Compression):
