@@ -11,7 +11,7 @@ from cnnbench.config.tables import GROUPS
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8").replace("\\\n", "")
 TECHNIQUES = (ROOT / "docs" / "techniques.md").read_text(encoding="utf-8")
-TRAIN = re.compile(r"^ +cnnbench ((?:train|bench) .*?)(?: +#.*)?$", re.MULTILINE)
+TRAIN = re.compile(r"^ +cnnbench ((?:train|bench(?! RUN)) .*?)(?: +#.*)?$", re.MULTILINE)
 
 
 def commands():

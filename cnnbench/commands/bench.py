@@ -1,10 +1,11 @@
-"""`cnnbench bench`: how fast configs train and predict on this machine, in every policy it has."""
+"""`cnnbench bench`: how fast configs train and predict on this machine, and the networks of runs, in every form."""
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from cnnbench.commands.arguments import Parser
+from cnnbench.commands.bench_screen import show_load, show_runs
 from cnnbench.config.compose import compose
 from cnnbench.config.composition import Composer
 from cnnbench.config.overrides import groups_of, refuse_mistakes
@@ -12,42 +13,71 @@ from cnnbench.config.sweeping import applicable, every_job
 from cnnbench.console import say, say_json, show_table
 from cnnbench.errors import ConfigError
 from cnnbench.progress import loading_torch
-from cnnbench.runs.read import is_run, read_summary
+from cnnbench.runs.read import is_run
 
 DESCRIPTION = """
 Training and inference speed, latency, memory and utilisation of a config on this machine, on random images. What the
 config leaves to `auto` is measured in every form: with device=auto each precision in each memory format, and with
 device.compile=true each also compiled, which takes up to a minute. What it states is measured alone: device=cpu
 device.precision=fp32 is one policy.
+
+Given runs, their trained networks side by side instead: eager, in the policy of the run, through torch's compiler, and
+by onnxruntime in fp32 and int8, each once it has given the run's answers. Takes about a minute a run.
 """
+ROUNDS = 5
 TRAINING = ("batch", "images/s", "range", "of peak", "memory")
 INFERENCE = ("batch", "images/s", "of peak", "ms at 1", "ms at 64")
 Row = dict[str, Any]
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Measures each job in its policies; takes about half a minute a job."""
+    """Measures each job in its policies, or each run in its ways; takes about half a minute a job, a minute a run."""
     parser = Parser("bench", DESCRIPTION)
-    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="as for `cnnbench train`: model=deep ...")
+    parser.add_argument(
+        "words", nargs="*", metavar="RUN|KEY=VALUE", help="runs; or as for `cnnbench train`: model=deep"
+    )
     parser.add_argument(
         "-m", "--multirun", action="store_true", help="sweep: every combination of model=deep,simple ..."
     )
-    parser.add_argument("--rounds", type=int, default=5, metavar="N", help="how often policies take turns (default: 5)")
+    parser.add_argument("--rounds", type=int, metavar="N", help="turns of each policy (5), or way of a run (10 to 100)")
     parser.add_argument("--config-dir", metavar="PATH", help="a folder with groups of your own")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     options = parser.parse_intermixed_args(arguments)
-    if options.rounds < 1:
+    if options.rounds is not None and options.rounds < 1:
         parser.error(f"--rounds={options.rounds}: should be a whole number >= 1")
-    jobs = expand(options.overrides, options.config_dir, sweep=options.multirun)
-    configs = [compose(job, options.config_dir) for job in jobs]
-    with loading_torch():
-        from cnnbench.speed.bench import measure, prepare
+    if runs := [Path(word) for word in options.words if is_run(Path(word))]:
+        refuse_both(options.words, swept=options.multirun or options.config_dir)
+        with loading_torch():
+            from cnnbench.speed.bench_runs import measure_runs
 
-    document = measure(prepare(list(zip(jobs, configs, strict=True))), options.rounds)
+        document = measure_runs(runs, options.rounds)
+    else:
+        jobs = expand(options.words, options.config_dir, sweep=options.multirun)
+        configs = [compose(job, options.config_dir) for job in jobs]
+        with loading_torch():
+            from cnnbench.speed.bench import measure, prepare
+
+        document = measure(prepare(list(zip(jobs, configs, strict=True))), options.rounds or ROUNDS)
     if options.json:
         say_json(document)
+    elif runs:
+        show_runs(document)
     else:
         show(document)
+
+
+def refuse_both(words: Sequence[str], *, swept: bool) -> None:
+    """Refuses settings beside runs, whose networks are as they were trained.
+
+    Raises:
+        ConfigError: with one line for each.
+    """
+    others = [word for word in words if not is_run(Path(word))]
+    findings = [f"{word}: is no run, and bench measures runs or settings; leave it out" for word in others]
+    if swept:
+        findings.append("-m, --config-dir: are for settings, and bench was given runs; leave them out")
+    if findings:
+        raise ConfigError(*findings)
 
 
 def expand(overrides: Sequence[str], config_dir: str | None, *, sweep: bool) -> list[list[str]]:
@@ -59,20 +89,12 @@ def expand(overrides: Sequence[str], config_dir: str | None, *, sweep: bool) -> 
     foreign = [text for text in overrides if text.lstrip("+~").startswith(("hydra.", "hydra/"))]
     if foreign:
         raise ConfigError(*(f"{text}: bench has no run folder and no launcher; leave it out" for text in foreign))
-    if runs := [text for text in overrides if is_run(Path(text))]:
-        raise ConfigError(*(f"{run}: is a run; bench measures settings: {settings_of(Path(run))}" for run in runs))
     refuse_mistakes(overrides, config_dir, sweep=sweep)
     if not sweep:
         return [list(overrides)]
     composer = Composer(config_dir)
     jobs = [tuple(applicable(job, composer)) for job in every_job(overrides, groups_of(config_dir))]
     return [list(job) for job in dict.fromkeys(jobs)]
-
-
-def settings_of(run: Path) -> str:
-    """The command that measures the network of a run."""
-    summary = read_summary(run)
-    return f"cnnbench bench model={summary.get('model')} data={summary.get('data')}"
 
 
 def show(document: dict[str, Any]) -> None:
@@ -99,8 +121,7 @@ def show_references(document: dict[str, Any]) -> None:
     for device, rates in document["peak_gflops"].items():
         peaks = ", ".join(f"{precision} {rate:,.0f}" for precision, rate in rates.items())
         say(f"peak of {device} in matrix products, GFLOP/s: {peaks}")
-    before, after = document["load_average"]
-    say(f"load of the machine: {before:.2f} before, {after:.2f} after")
+    show_load(document)
 
 
 def swept_keys(rows: Sequence[Row]) -> list[str]:

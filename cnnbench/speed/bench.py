@@ -86,9 +86,7 @@ def _find_shape(node: Mapping[str, Any]) -> Source:
 def measure(jobs: Sequence[Job], rounds: int) -> dict[str, Any]:
     """One document: `machine`, `load_average` before and after, `peak_gflops` by device and precision, and in
     `results` a row for each policy of each job. The policies of a job take turns in `rounds` rounds."""
-    load = os.getloadavg()[0]
-    if load > BUSY:
-        note(f"the machine is busy (load {load:.2f}): what is measured now is slower than it is and varies")
+    load = look_at_load()
     kinds = list(dict.fromkeys(job.device.torch_device.type for job in jobs))
     with waiting("measuring the peak of matrix products"):
         peaks = _peaks(kinds)
@@ -107,6 +105,14 @@ def measure(jobs: Sequence[Job], rounds: int) -> dict[str, Any]:
         "peak_gflops": {kind: {name: rate / 1e9 for name, rate in rates.items()} for kind, rates in peaks.items()},
         "results": [row | utilisation(job, row, peaks) for job, row in measured],
     }
+
+
+def look_at_load() -> float:
+    """The load of the machine, after a note where it is busy."""
+    load = os.getloadavg()[0]
+    if load > BUSY:
+        note(f"the machine is busy (load {load:.2f}): what is measured now is slower than it is and varies")
+    return load
 
 
 def utilisation(job: Job, row: Row, peaks: Roofs) -> Row:

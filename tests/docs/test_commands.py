@@ -73,6 +73,8 @@ BEFORE = {
     "cnnbench ablate --table outputs/articles --markdown": "cnnbench ablate seeds=auto data=fashion_mnist",
     "python docs/results_table.py outputs/listings": "cnnbench train -m 'experiment=glob",
     "python docs/results_table.py outputs/cifar": "cnnbench train -m model=deep,deep_residual",
+    "cnnbench bench outputs/resnet": "cnnbench train model=resnet data=fashion_mnist",
+    "cnnbench bench outputs/resnet outputs/deep": "cnnbench train model=deep data=fashion_mnist",
     f"{TIMED} experiment=fashion_fast --curve": f"{TIMED} experiment=fashion_fast --epochs",
     f"{TIMED} {FOLDER} --curve": f"{TIMED} {FOLDER} --epochs",
 }
@@ -122,6 +124,8 @@ def small(command):
     words = [word for word in words if word]
     given = {word.partition("=")[0] for word in words}
     added = [text for text in ADDED.get(words[1], []) if text.partition("=")[0] not in given]
+    if words[1] == "bench" and not any("=" in word for word in words):  # runs, which take no settings
+        added = [text for text in added if text.startswith("--")]
     if words[1] == "train" and not {"data", "experiment"} & given:
         added.append("data.fraction=0.1")  # of the digits
     place = words.index("--rows") if "--rows" in words else len(words)
