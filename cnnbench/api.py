@@ -77,7 +77,8 @@ def resume(
     summary = read_summary(folder)
     if epochs is None and summary.get("status") == "finished":
         return Summary(folder, summary)
-    if load_config(folder).compression:
+    is_student = epochs is None and summary.get("parent") is not None  # which is timed when it is trained
+    if load_config(folder).compression or is_student:
         if epochs is not None:
             raise ConfigError(f"epochs={epochs}: {folder} was compressed; compress its parent with compression.epochs")
         return Summary(folder, resume_compression(folder, model=model, quiet=quiet))

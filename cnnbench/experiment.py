@@ -4,7 +4,7 @@ import copy
 import shlex
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +76,7 @@ def run_experiment(
     test: bool = True,
     pause_after: int | None = None,
     quiet: bool = False,
+    made_of: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Trains and tests as `config` says, into the run folder `path`; gives back its summary.
 
@@ -84,7 +85,8 @@ def run_experiment(
     beside those of the config, before them. `source` is the data set of `config.data` where that was found already.
     With `resume`, continues the run that `path` holds at its last checkpoint. One that is finished goes on where
     `config` has more epochs. Without `test`, the test images stay unseen; a finished run resumed with it sees them.
-    With `pause_after`, stops after that epoch, to be resumed. With `quiet`, prints nothing.
+    With `pause_after`, stops after that epoch, to be resumed. With `quiet`, prints nothing. `made_of`: the `parent` and
+    `origin` of its summary.
 
     Raises:
         CnnbenchError: what the user can mend; its class tells the exit code.
@@ -93,7 +95,9 @@ def run_experiment(
     if quiet:
         given: dict[str, Any] = {"model": model, "dataset": dataset, "callbacks": callbacks, "source": source}
         with muted():
-            return run_experiment(config, path, **given, resume=resume, test=test, pause_after=pause_after)
+            return run_experiment(
+                config, path, **given, resume=resume, test=test, pause_after=pause_after, made_of=made_of
+            )
     started, load, path, recorded = time.monotonic(), LoadMeter(), Path(path), config
     refuse_misfits(model, callbacks)
     device = configured_device(config)
@@ -108,6 +112,7 @@ def run_experiment(
         model, description = rehearse(config, source, model)
         teacher = load_teacher(config, source.image_shape, source.class_names, device)
     of_teacher = teacher_facts(config.loss)
+    known = facts(config, source, description) | of_teacher | dict(made_of or {})
     with (
         RunFolder(path, resume=resume) as run,
         copied_to(run.log),
@@ -115,7 +120,7 @@ def run_experiment(
         Trackers(config.logging, run) as trackers,
     ):
         if not resume:
-            run.start(config.as_dict(), environment(device), **facts(config, source, description), **of_teacher)
+            run.start(config.as_dict(), environment(device), **known)
         elif teacher is not None:
             refuse_other_teacher(run.summary, of_teacher)
         require_room(path, bytes_needed(model, source.num_classes, config.checkpoint["keep"]))

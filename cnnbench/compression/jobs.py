@@ -13,6 +13,7 @@ from cnnbench.analysis.groups import find_runs
 from cnnbench.config.composition import slug
 from cnnbench.config.run_config import technique_of
 from cnnbench.config.settings import spell
+from cnnbench.config.sweep_settings import DISTILL
 from cnnbench.errors import CnnbenchError, DataError
 from cnnbench.runs.read import is_run, read_config, summary_of
 
@@ -31,13 +32,16 @@ class Planned:
     @property
     def title(self) -> str:
         """In one line what is done to which run."""
-        settings = " ".join(f"{key}={spell(value)}" for key, value in self.node.items() if key != "name")
+        chosen = {key: value for key, value in self.node.items() if key not in ("name", "model")}
+        chosen |= {f"model.{key}": value for key, value in self.node.get("model", {}).items()}
+        settings = " ".join(f"{key}={spell(value)}" for key, value in chosen.items())
         return f"{self.parent}: {self.node['name']} {settings}".rstrip()
 
     @property
     def is_done(self) -> bool:
         """Whether the folder has this result already."""
-        return summary_of(self.folder).get("status") == "finished"
+        summary = summary_of(self.folder)
+        return summary.get("status") == "finished" and bool(summary.get("clock"))
 
 
 def runs_in(paths: Sequence[Path]) -> list[Path]:
@@ -79,6 +83,8 @@ def techniques_of(run: Path) -> list[str]:
         done = read_config(run).get("compression")
     except CnnbenchError:
         return []
+    if not done and summary_of(run).get("parent"):
+        return [DISTILL]
     return [technique_of(str(name)) for name in done] if isinstance(done, Mapping) else []
 
 

@@ -14,11 +14,13 @@ from torch import Tensor, nn
 from cnnbench import __version__
 from cnnbench.assemble import compressed_device, evaluation_batches, make_batches, make_compression, make_training
 from cnnbench.compression.clock import clocked
+from cnnbench.compression.distill import distill_run, resume_student, time_student
 from cnnbench.compression.parents import Parent, load_parent
 from cnnbench.compression.recipe import fine_tuning_config
 from cnnbench.compression.screen import show_outcome
 from cnnbench.config.run_config import RunConfig, technique_of, with_compression
-from cnnbench.console import copied_to, muted, say_exactly
+from cnnbench.config.sweep_settings import DISTILL
+from cnnbench.console import copied_to, muted, note, say, say_exactly
 from cnnbench.data import Source, Splits
 from cnnbench.data.batches import Normalize, TrainBatches
 from cnnbench.data.find import find_data, read_before_training
@@ -81,7 +83,7 @@ def compress_run(
 ) -> dict[str, Any]:
     """Compresses the finished run in `parent` as `node` says, into the run folder `path`; gives back its summary.
 
-    `node` is a checked part `compression` of a config. `model` is the network of a run whose network was given from
+    `node` is what `check_compressing` gives. `model` is the network of a run whose network was given from
     Python; it takes the run's weights. With `quiet`, prints nothing.
 
     Raises:
@@ -89,6 +91,8 @@ def compress_run(
         Interrupted: by a signal; `resume_compression` goes on.
     """
     with muted() if quiet else nullcontext():
+        if node["name"] == DISTILL:
+            return distill_run(parent, node, path)
         found = load_parent(parent, model)
         values = {key: value for key, value in node.items() if key != "name"}
         done = with_compression(found.trained.config.compression, node["name"], values)
@@ -103,6 +107,8 @@ def resume_compression(path: Path, *, model: nn.Module | None = None, quiet: boo
         CnnbenchError: as `compress_run`.
     """
     with muted() if quiet else nullcontext():
+        if not load_config(path).compression:
+            return resume_student(path)
         return work(job_of(path, model), path, resume=True)
 
 
@@ -114,6 +120,8 @@ def time_again(path: Path, *, quiet: bool = False) -> dict[str, Any]:
         CnnbenchError: as `compress_run`.
     """
     with muted() if quiet else nullcontext():
+        if not load_config(path).compression:
+            return time_student(path)
         trained, job = load_trained(path), job_of(path, None)
         with RunFolder(path, resume=True) as run:
             found = timed(job, run, trained.model, trained.normalize)
@@ -232,7 +240,7 @@ def cut(job: Job, run: RunFolder, network: nn.Module, examples: Examples) -> Non
     with waiting("removing"):
         untouched = job.compression.cut(network.eval(), examples)
     for line in untouched:
-        run.log(f"left as it is: {line}")
+        say(f"left as it is: {line}")
     description = walk(network, job.parent.trained.image_shape)
     run.update_summary(parameters=description.parameters, macs=description.macs)
 

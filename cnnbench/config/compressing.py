@@ -9,7 +9,7 @@ from hydra.errors import HydraException
 from cnnbench.config.composition import Composer
 from cnnbench.config.overrides import groups_of, refuse_mistakes
 from cnnbench.config.refusal import is_hydras
-from cnnbench.config.sweep_settings import NOTHING, check_compressing
+from cnnbench.config.sweep_settings import DISTILL, NOTHING, check_compressing
 from cnnbench.config.sweeping import applicable, every_job
 from cnnbench.config.tables import table_of
 from cnnbench.errors import ConfigError
@@ -30,6 +30,8 @@ def compressions(overrides: Sequence[str], config_dir: str | None, *, sweep: boo
     nodes = [check_compressing(composer.compose(job)) for job in wanted]
     if any(node["name"] == NOTHING for node in nodes):
         raise ConfigError(f"compression=none: does nothing; choose from: {', '.join(table_of('compression'))}")
+    if any(node["name"] == DISTILL for node in nodes) and not any(text.startswith("model=") for text in ours):
+        raise ConfigError(f"compression={DISTILL}: which network learns? Add model=NAME, and model.KEY=... beside it")
     return nodes
 
 
@@ -42,12 +44,20 @@ def refuse_others(overrides: Sequence[str]) -> None:
         except HydraException:
             continue  # which is told beside all other mistakes
         key = override.key_or_group
+        if key.partition(".")[0] == "model" and f"compression={DISTILL}" in overrides:
+            continue
         if is_hydras(override) and key not in ("hydra.run.dir", "hydra.sweep.dir"):
             findings.append(f"{text}: compress takes hydra.run.dir=PATH and hydra.sweep.dir=PATH only")
         elif not is_hydras(override) and key.partition(".")[0] != "compression" and _is_of_runs(key):
-            findings.append(f"{text}: a run is compressed as it was trained; compress takes compression=... only")
+            findings.append(f"{text}: a run is compressed as it was trained; {_taken(key)}")
     if findings:
         raise ConfigError(*findings)
+
+
+def _taken(key: str) -> str:
+    """What compress takes in the place of such a key."""
+    only = f" (compression={DISTILL} alone takes a model)" if key.partition(".")[0] == "model" else ""
+    return f"compress takes compression=... only{only}"
 
 
 def _is_of_runs(key: str) -> bool:

@@ -7,12 +7,13 @@ from typing import Annotated, Any, Literal
 from omegaconf import DictConfig
 
 from cnnbench.config.composition import plain_part, to_plain
-from cnnbench.config.run_config import RunConfig, check_config, types_of
+from cnnbench.config.run_config import RunConfig, canonical_group, check_config, check_group, types_of
 from cnnbench.config.settings import Count, Positive, PositiveInt, Range, canonical_node, check, check_values
 from cnnbench.config.tables import table_of
 from cnnbench.errors import ConfigError
 
 NOTHING = "none"  # the compression of who has chosen none
+DISTILL = "distill"  # the compression that puts another network, the config's, in the place of the run's
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,8 @@ def refuse_compression(values: Mapping[str, Any]) -> None:
 
 
 def check_compressing(composed: DictConfig) -> dict[str, Any]:
-    """What a composed config says is to be done to a run: the `name` of a technique, and its settings.
+    """What a composed config says is to be done to a run: the `name` of a technique, and its settings; of DISTILL also
+    the `model` that learns.
 
     Raises:
         ConfigError: with one line for every mistake.
@@ -75,9 +77,13 @@ def check_compressing(composed: DictConfig) -> dict[str, Any]:
     table = table_of("compression")
     if node == {"name": NOTHING}:
         return node
-    if findings := check(table, "compression", node):
+    is_distilled = node.get("name") == DISTILL
+    model = plain_part(composed, "model") if is_distilled else {}
+    findings = check(table, "compression", node) + (check_group("model", model, None) if is_distilled else [])
+    if findings:
         raise ConfigError(*findings)
-    return canonical_node(table, "compression", node, epochs=1)
+    canonical = canonical_node(table, "compression", node, epochs=1)
+    return canonical | ({"model": canonical_group("model", model, 1)} if is_distilled else {})
 
 
 def check_sweep(values: Mapping[str, Any]) -> SweepSettings:
