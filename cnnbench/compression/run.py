@@ -164,6 +164,8 @@ def make_job(parent: Parent, config: RunConfig) -> Job:
     recipe, teacher = config, None
     if tuning.epochs:
         recipe = fine_tuning_config(config, tuning, is_graph=compression.trains_a_graph)
+        for name in config.regularization.keys() - recipe.regularization.keys():
+            note(f"regularization.{name}: looks at layers, and compression={technique} trains a graph; left out")
         teacher = load_teacher(recipe, parent.trained.image_shape, parent.trained.class_names, device)
     if teacher is not None:
         refuse_other_teacher(parent.summary, teacher_facts(recipe.loss))

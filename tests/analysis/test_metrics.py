@@ -38,6 +38,7 @@ def test_less_is_better_of_losses_times_and_sizes():
     higher = {key for key, metric in METRICS.items() if metric.higher_is_better}
     assert higher == {
         "test_accuracy", "test_top5_accuracy", "best_val_accuracy", "objective", "train_accuracy", "images_per_second",
+        "speedup", "speedup_over_eager", "size_ratio",
     }  # fmt: skip
 
 

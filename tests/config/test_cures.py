@@ -166,7 +166,6 @@ def test_every_verb_tells_the_version(cnnbench):
 
 def test_other_verbs_tell_what_is_meant(cnnbench, train, tmp_path):
     run = train("run")
-    assert "bench measures settings: cnnbench bench model=simple data=synthetic" in cnnbench("bench", run)[2]
     assert "is an address; fetch it" in cnnbench("predict", run, "https://example.org/a.png")[2]
     assert "--csv" in cnnbench("compare", run, "--csv", tmp_path / "none" / "a.csv")[2]
     assert "did you mean 'test_accuracy'" in cnnbench("compare", run, "--metric", "accuracy")[2]
