@@ -3,6 +3,8 @@ import importlib
 import io
 import json
 import shutil
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -206,3 +208,17 @@ def test_networks_that_take_turns_are_compiled_once_each(digits, cnnbench):
     assert [row["problem"] for row in rows] == [None] * 3
     assert all(row["agreement"] >= 0.9 for row in rows)
     assert summary(digits)["precision"] == "bf16"
+
+
+@pytest.mark.slow
+def test_a_network_loaded_in_int8_is_compiled_to_integers_in_a_process_that_has_quantised_nothing(digits):
+    script = f"""
+from torch._dynamo.utils import counters
+from cnnbench import load
+from cnnbench.speed.clock import noise, of_network
+trained = load({str(digits.with_name("int8"))!r})
+of_network("int8", trained.model, "compiled", trained.device, trained.normalize, noise(trained.image_shape)).start(8)
+print(counters["inductor"]["qconv_weight_prepack_matcher_count"])
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert int(done.stdout) >= 2
