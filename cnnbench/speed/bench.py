@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from cnnbench.arithmetic import computes_in
 from cnnbench.assemble import configured_device, rehearse
 from cnnbench.config.composition import first_line
@@ -237,5 +239,4 @@ def speeds(contender: TimedConfig, times: Mapping[str, Sequence[float]]) -> Row:
 
 def percentiles_ms(seconds: Sequence[float]) -> dict[str, float]:
     """The median and what 95 of 100 stay below, in milliseconds."""
-    parts = statistics.quantiles(seconds, n=20, method="inclusive")
-    return {"p50": 1000 * parts[9], "p95": 1000 * parts[18]}
+    return {f"p{percent}": 1000 * float(np.percentile(seconds, percent)) for percent in (50, 95)}

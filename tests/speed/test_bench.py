@@ -230,6 +230,7 @@ def test_latencies_are_percentiles_of_the_samples():
         "p50": pytest.approx(50),
         "p95": pytest.approx(95),
     }
+    assert measure.percentiles_ms([0.002]) == {"p50": 2, "p95": 2}
 
 
 @pytest.mark.parametrize(

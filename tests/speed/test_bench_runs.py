@@ -2,6 +2,7 @@ import contextlib
 import importlib
 import io
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -91,6 +92,13 @@ def test_the_numbers_of_a_row_go_together(digits, bench):
     for row in document["results"][1:]:
         assert all(0 < low < ratio < high for ratio, low, high in row["speedup"].values())
     assert [ratio for ratio, *_ in document["results"][0]["speedup"].values()] == pytest.approx([1, 1, 1])
+
+
+def test_one_round_has_no_intervals(digits, cnnbench, monkeypatch):
+    monkeypatch.setattr(clock, "compiled", lambda model, images: model)
+    exit_code, out, _ = cnnbench("bench", digits, "--rounds", "1")
+    assert exit_code == 0
+    assert re.search(r"^policy bf16 +[\d,]+ +[\d.]+x +[\d.]+ / ", out, re.MULTILINE)
 
 
 def test_a_run_in_int8_is_not_imitated_step_by_step(digits, bench):
