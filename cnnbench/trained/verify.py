@@ -102,12 +102,8 @@ def _newest_checkpoint(run: Path, summary: Mapping[str, Any], state: dict[str, A
     length, sha256 = (seen.get("bytes"), seen.get("sha256")) if isinstance(seen, dict) else (None, None)
     if type(length) is not int or sha256 is None or metrics_sha256(run, length) != sha256:
         yield f"{run / METRICS}: does not hold what the newest checkpoint has seen of it"
-    has_own_files = MODEL in hashes(summary)
-    if (
-        summary.get("status") == "finished"
-        and not has_own_files
-        and _weights_sha256(model) != summary["weights_sha256"]
-    ):
+    is_network = summary.get("status") == "finished" and MODEL not in hashes(summary)
+    if is_network and _weights_sha256(model) != summary.get("weights_sha256"):
         yield f"{run / SUMMARY}: weights_sha256 is not that of the last checkpoint"
 
 

@@ -8,7 +8,7 @@ from cured import composed
 
 from cnnbench.config.run_config import SECTIONS, RunConfig, types_of
 from cnnbench.config.settings import accepts, settings, spell
-from cnnbench.config.tables import GROUPS, LIST_GROUPS, shared_settings, table_of
+from cnnbench.config.tables import GROUPS, LIST_GROUPS, OF_COMPRESSION, shared_settings, table_of
 
 Dice = random.Random
 
@@ -19,7 +19,8 @@ class Schema:
     def __init__(self) -> None:
         self.choices = {group: sorted(table_of(group)) for group in GROUPS}
         shape = types_of(RunConfig)
-        top = {key: kind for key, kind in shape.items() if key not in GROUPS and key not in SECTIONS}
+        others = (*GROUPS, *SECTIONS, *OF_COMPRESSION)
+        top = {key: kind for key, kind in shape.items() if key not in others}
         for section, kind in SECTIONS.items():
             top |= {f"{section}.{key}": annotation for key, annotation in types_of(kind).items()}
         self.kinds: dict[tuple[str, str, str], Any] = {("", "", key): kind for key, kind in top.items()}
