@@ -10,8 +10,8 @@ from torch.testing import assert_close
 from cnnbench.cli import run
 from cnnbench.device import make_device
 from cnnbench.inference import evaluate, prepared
-from cnnbench.models.fold import fold
 from cnnbench.models.airbench import airbench
+from cnnbench.models.fold import fold
 from cnnbench.models.resnet import resnet
 from cnnbench.runs.predictions import load_predictions
 

@@ -58,7 +58,8 @@ def cells(group: dict, comparison: dict | None, gain: dict | None) -> list[str]:
 def name(label: str) -> str:
     """What was done: the label without what every one of them has."""
     parts = [part.removeprefix("compression.") for part in label.split() if part.startswith("compression")]
-    done = next((part.removeprefix("compression=").strip("[]") for part in parts if part.startswith("compression=")), "")
+    chosen = [part.removeprefix("compression=").strip("[]") for part in parts if part.startswith("compression=")]
+    done = chosen[0] if chosen else ""
     settings = [part.partition(".")[2] for part in parts if ".amount=" in part]
     return " ".join(filter(None, [done.replace(",", " + ") or "the network itself", *settings]))
 
