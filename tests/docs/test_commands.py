@@ -51,6 +51,7 @@ SLOW = (
     *(
         f"python tests/benchmarks/{name}"
         for name in (
+            "compressions",
             "first_sign",
             "many_runs",
             "peers",
@@ -77,6 +78,10 @@ BEFORE = {
     "python docs/results_table.py outputs/cifar": "cnnbench train -m model=deep,deep_residual",
     "cnnbench compress outputs/smaller": "cnnbench compress DIR -m compression=filters",
     "cnnbench compare DIR outputs/smaller": "cnnbench compress outputs/smaller",
+    "cnnbench compress outputs/compression/trained": "cnnbench train -m model=deep 'seed=range(6)'",
+    "cnnbench compress outputs/compression/filters": "cnnbench compress outputs/compression/trained -m compression=f",
+    "cnnbench compress --clock outputs/compression": "cnnbench compress outputs/compression/trained -m compression=f",
+    "python tests/benchmarks/compressions.py": "cnnbench train -m model=deep 'seed=range(6)'",
     "cnnbench bench outputs/resnet": "cnnbench train model=resnet data=fashion_mnist",
     "cnnbench bench outputs/resnet outputs/deep": "cnnbench train model=deep data=fashion_mnist",
     f"{TIMED} experiment=fashion_fast --curve": f"{TIMED} experiment=fashion_fast --epochs",
@@ -191,7 +196,11 @@ def marked(command):
 
 @pytest.mark.parametrize("command", [marked(command) for command in COMMANDS if command not in NOT_RUN])
 def test_a_printed_command_runs(run, command):
+    run_with_what_it_needs(run, command)
+
+
+def run_with_what_it_needs(run, command):
     for start, earlier in BEFORE.items():
         if command.startswith(start):
-            assert run(next(other for other in COMMANDS if other.startswith(earlier))) == 0
+            run_with_what_it_needs(run, next(other for other in COMMANDS if other.startswith(earlier)))
     assert run(command) == 0
