@@ -81,7 +81,7 @@ def resume(
     if load_config(folder).compression or is_student:
         if epochs is not None:
             raise ConfigError(f"epochs={epochs}: {folder} was compressed; compress its parent with compression.epochs")
-        return Summary(folder, resume_compression(folder, model=model, quiet=quiet))
+        return Summary(folder, resume_compression(folder, model=model, dataset=dataset, quiet=quiet))
     config = load_config(folder) if epochs is None else lengthened(folder, epochs)
     parts: dict[str, Any] = {"model": model, "dataset": dataset, "callbacks": callbacks}
     return Summary(folder, run_experiment(config, folder, **parts, resume=True, quiet=quiet))
@@ -93,19 +93,21 @@ def compress(
     folder: str | Path,
     *,
     model: nn.Module | None = None,
+    dataset: GivenData | None = None,
     quiet: bool = False,
 ) -> Summary:
     """Compresses the finished run in `run` into the run folder `folder`, as `cnnbench compress` does.
 
     `overrides` are as on the command line: `["compression=filters", "compression.amount=0.3"]`. `model`, which takes
-    the run's weights, is the network of a run whose network was given from Python. With `quiet`, nothing is printed.
+    the run's weights, and `dataset` are those of a run to which they were given from Python. With `quiet`, nothing is
+    printed.
 
     Raises:
         CnnbenchError: what the caller can mend, with one line for each finding.
     """
     (node,) = compressions(_overrides(overrides), None, sweep=False)
     folder = Path(folder)
-    return Summary(folder, compress_run(Path(run), node, folder, model=model, quiet=quiet))
+    return Summary(folder, compress_run(Path(run), node, folder, model=model, dataset=dataset, quiet=quiet))
 
 
 def _overrides(config: Any) -> Sequence[str]:

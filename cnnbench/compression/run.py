@@ -24,6 +24,7 @@ from cnnbench.console import copied_to, muted, note, say, say_exactly
 from cnnbench.data import Source, Splits
 from cnnbench.data.batches import Normalize, TrainBatches
 from cnnbench.data.find import find_data, read_before_training
+from cnnbench.data.from_python import GivenData, read_given
 from cnnbench.device import Device, describe_processor, out_of_memory_named
 from cnnbench.disk import require_room
 from cnnbench.errors import DataError
@@ -67,6 +68,7 @@ class Job:
         recipe: the config of the fine-tuning.
         teacher: of the fine-tuning, where the loss names one.
         device: of the result, and of the training.
+        source: the data set of the parent.
     """
 
     parent: Parent
@@ -76,15 +78,22 @@ class Job:
     recipe: RunConfig
     teacher: Teacher | None
     device: Device
+    source: Source
 
 
 def compress_run(
-    parent: Path, node: Mapping[str, Any], path: Path, *, model: nn.Module | None = None, quiet: bool = False
+    parent: Path,
+    node: Mapping[str, Any],
+    path: Path,
+    *,
+    model: nn.Module | None = None,
+    dataset: GivenData | None = None,
+    quiet: bool = False,
 ) -> dict[str, Any]:
     """Compresses the finished run in `parent` as `node` says, into the run folder `path`; gives back its summary.
 
-    `node` is what `check_compressing` gives. `model` is the network of a run whose network was given from
-    Python; it takes the run's weights. With `quiet`, prints nothing.
+    `node` is what `check_compressing` gives. `model`, which takes the run's weights, and `dataset` are those of a run
+    to which they were given from Python. With `quiet`, prints nothing.
 
     Raises:
         CnnbenchError: what the user can mend.
@@ -96,10 +105,13 @@ def compress_run(
         found = load_parent(parent, model)
         values = {key: value for key, value in node.items() if key != "name"}
         done = with_compression(found.trained.config.compression, node["name"], values)
-        return work(make_job(found, replace(found.trained.config, compression=done, logging={})), path, resume=False)
+        config = replace(found.trained.config, compression=done, logging={})
+        return work(make_job(found, config, dataset), path, resume=False)
 
 
-def resume_compression(path: Path, *, model: nn.Module | None = None, quiet: bool = False) -> dict[str, Any]:
+def resume_compression(
+    path: Path, *, model: nn.Module | None = None, dataset: GivenData | None = None, quiet: bool = False
+) -> dict[str, Any]:
     """Continues the compression in `path` at its last checkpoint; from the start where there is none yet.
 
     Raises:
@@ -109,7 +121,7 @@ def resume_compression(path: Path, *, model: nn.Module | None = None, quiet: boo
     with muted() if quiet else nullcontext():
         if not load_config(path).compression:
             return resume_student(path)
-        return work(job_of(path, model), path, resume=True)
+        return work(job_of(path, model, dataset), path, resume=True)
 
 
 def time_again(path: Path, *, quiet: bool = False) -> dict[str, Any]:
@@ -122,7 +134,7 @@ def time_again(path: Path, *, quiet: bool = False) -> dict[str, Any]:
     with muted() if quiet else nullcontext():
         if not load_config(path).compression:
             return time_student(path)
-        trained, job = load_trained(path), job_of(path, None)
+        trained, job = load_trained(path), job_of(path)
         with RunFolder(path, resume=True) as run:
             found = timed(job, run, trained.model, trained.normalize)
             run.update_summary(**found, processor=describe_processor(job.device.torch_device))
@@ -130,7 +142,7 @@ def time_again(path: Path, *, quiet: bool = False) -> dict[str, Any]:
             return dict(run.summary)
 
 
-def job_of(path: Path, model: nn.Module | None) -> Job:
+def job_of(path: Path, model: nn.Module | None = None, dataset: GivenData | None = None) -> Job:
     """The job that the compressed run in `path` is of.
 
     Raises:
@@ -142,15 +154,15 @@ def job_of(path: Path, model: nn.Module | None) -> Job:
     found = load_parent(Path(link["path"]), model)
     if found.summary.get("weights_sha256") != link.get("weights_sha256"):
         raise DataError(f"{link['path']}: is not the run any more that {path} compresses; compress it again")
-    return make_job(found, config)
+    return make_job(found, config, dataset)
 
 
-def make_job(parent: Parent, config: RunConfig) -> Job:
+def make_job(parent: Parent, config: RunConfig, dataset: GivenData | None) -> Job:
     """The job of compressing `parent` into a run of this config.
 
     Raises:
         ConfigError: the run's recipe does not fit into the epochs of fine-tuning.
-        DataError: the teacher that the run's loss names is not there any more, or another.
+        DataError: the run's data, or the teacher that its loss names, is not there any more.
         UnavailableError: a package, a compiler or an instruction set is missing.
     """
     name, values = list(config.compression.items())[-1]
@@ -169,18 +181,18 @@ def make_job(parent: Parent, config: RunConfig) -> Job:
         teacher = load_teacher(recipe, parent.trained.image_shape, parent.trained.class_names, device)
     if teacher is not None:
         refuse_other_teacher(parent.summary, teacher_facts(recipe.loss))
-    return Job(parent, config, technique, compression, recipe, teacher, device)
+    source = find_data(config.data) if dataset is None else read_given(dataset)
+    return Job(parent, config, technique, compression, recipe, teacher, device, source)
 
 
 def work(job: Job, path: Path, *, resume: bool) -> dict[str, Any]:
     """Compresses, trains on, tests and times."""
-    started, config, device = time.monotonic(), job.config, job.device
+    started, config, device, source = time.monotonic(), job.config, job.device, job.source
     device.activate()
-    source = find_data(config.data)
     network = copy.deepcopy(job.parent.trained.model).to(device.torch_device)
     with RunFolder(path, resume=resume) as run, copied_to(run.log), out_of_memory_named(config.batch_size):
         if not resume:
-            run.start(config.as_dict(), environment(device), **facts(job, source))
+            run.start(config.as_dict(), environment(device), **facts(job))
         require_room(path, bytes_needed(network, source.num_classes, config.checkpoint["keep"]))
         with waiting("reading images"):
             splits = read_before_training(source, config.data, config.seed)
@@ -211,14 +223,14 @@ def work(job: Job, path: Path, *, resume: bool) -> dict[str, Any]:
     return summary
 
 
-def facts(job: Job, source: Source) -> dict[str, Any]:
+def facts(job: Job) -> dict[str, Any]:
     """What the summary holds from the beginning."""
     theirs = job.parent.summary
     return {
         "version": __version__,
         "torch": str(torch.__version__),
         **{key: theirs.get(key) for key in ("model", "data", "target")},
-        "image_shape": list(source.image_shape),
+        "image_shape": list(job.source.image_shape),
         "data_fingerprints": theirs.get("data_fingerprints"),
         "parent": job.parent.link,
         "origin": job.parent.origin_link,
@@ -313,8 +325,8 @@ def judge(job: Job, run: RunFolder, result: nn.Module, batches: TrainBatches, sp
         assert found is not None
         run.update_summary(best_val_accuracy=found.accuracy, objective=found.accuracy)
     run.update_summary(**compare_with_training_images(result, splits, config, normalize, device))
-    run.update_summary(**read_test_once(run, result, splits, config, normalize, device))
     run.update_summary(**timed(job, run, result, normalize))
+    run.update_summary(**read_test_once(run, result, splits, config, normalize, device))  # last: it is read once
 
 
 def timed(job: Job, run: RunFolder, result: nn.Module, normalize: Normalize) -> dict[str, Any]:

@@ -4,6 +4,7 @@ The list is plain text and comes from a folder that may be anybody's: an operati
 refused, and none of these does more than compute.
 """
 
+import copy
 import math
 import operator
 from collections.abc import Callable, Mapping, Sequence
@@ -36,6 +37,7 @@ OF_PYTHON: dict[str, Callable[..., Any]] = {
 }
 DTYPES = {str(each).removeprefix("torch."): each for each in (torch.uint8, torch.int8, torch.int64, torch.float32)}
 MOST_NODES = 100_000
+MOST_VALUES = 2**28  # of a map, for a batch of two
 
 
 def nodes_of(graph: fx.Graph) -> Nodes:
@@ -91,6 +93,32 @@ class GraphNet(nn.Module):
         """The tensors by the names that the nodes use."""
         names = {node["of"] for node in self.nodes if node["op"] == "tensor"}
         return {name: self.graph.get_buffer(_attribute(name)) for name in sorted(names)}
+
+
+class _Sizes(fx.Interpreter):
+    """Goes through a graph without memory, and refuses maps that would take too much."""
+
+    def run_node(self, n: fx.Node) -> Any:
+        value = super().run_node(n)
+        if isinstance(value, Tensor) and value.numel() > MOST_VALUES:
+            raise ValueError(f"a map would have {value.numel():,} values")
+        return value
+
+
+def refuse_unfit(network: GraphNet, image_shape: Sequence[int], num_classes: int) -> None:
+    """Looks, without computing anything, whether a network takes such images (C, H, W) and gives so many logits.
+
+    Raises:
+        ValueError: it does not, or would take more memory than any network that is kept.
+    """
+    try:
+        sizes = _Sizes(copy.deepcopy(network.graph).to("meta"))
+        logits = sizes.run(torch.empty(2, *image_shape, device="meta"))
+    except (RuntimeError, TypeError, ValueError, IndexError) as error:
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ValueError(f"it does not take such images ({first})") from None
+    if not isinstance(logits, Tensor) or tuple(logits.shape) != (2, num_classes):
+        raise ValueError(f"it gives no logit for each of {num_classes} classes")
 
 
 def is_quantized(model: nn.Module) -> bool:

@@ -19,7 +19,7 @@ from cnnbench.errors import CheckpointError, CnnbenchError
 from cnnbench.given import with_given_model
 from cnnbench.inference import logits_over_views, prepared
 from cnnbench.models.fold import cast, fold_like
-from cnnbench.models.graphs import GraphNet
+from cnnbench.models.graphs import GraphNet, refuse_unfit
 from cnnbench.models.layer_sizes import resize
 from cnnbench.runs.alike import refuse_unlike
 from cnnbench.runs.checkpoint import load_checkpoint, load_weights
@@ -158,6 +158,7 @@ def network_as_saved(model: nn.Module | None, saved: SavedNetwork) -> nn.Module:
         if model is None:
             network = GraphNet(saved.nodes if isinstance(saved.nodes, list) else [], saved.weights)
             refuse_unlike(saved.weights, network.tensors(), "", saved.path)
+            refuse_unfit(network, saved.facts["image_shape"], len(saved.facts["class_names"]))
             return network
         if saved.sizes is not None:
             resize(model, saved.sizes)

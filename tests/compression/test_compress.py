@@ -334,6 +334,23 @@ def test_a_network_of_ones_own_that_is_one_convolution(tmp_path, quick_clock):
     assert load_trained(tmp_path / "c").logits(torch.zeros(1, 1, 12, 12, dtype=torch.uint8)).shape == (1, 3)
 
 
+def test_data_of_ones_own_are_given_again(tmp_path, quick_clock):
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(256, (90, 1, 8, 8), dtype=torch.uint8, generator=generator)
+    labels = (images.float().mean((1, 2, 3)) > 127).long().tolist()
+    given = {
+        part: list(zip(images[i::3], labels[i::3], strict=True)) for i, part in enumerate(("train", "val", "test"))
+    }
+    train(["device=cpu", "epochs=1", "batch_size=8"], tmp_path / "run", dataset=given, quiet=True)
+    with pytest.raises(CnnbenchError, match="dataset="):
+        compress(tmp_path / "run", ["compression=bf16"], tmp_path / "a", quiet=True)
+    made = compress(tmp_path / "run", ["compression=bf16"], tmp_path / "b", dataset=given, quiet=True)
+    assert (made["status"], made["test_reads"]) == ("finished", 1)
+    other = {part: own[:-1] for part, own in given.items()}
+    with pytest.raises(CnnbenchError, match="images have changed"):
+        compress(tmp_path / "run", ["compression=bf16"], tmp_path / "c", dataset=other, quiet=True)
+
+
 def test_without_a_compiler_int8_says_what_to_install(parent, cnnbench, monkeypatch):
     monkeypatch.setenv("CXX", "no-such-compiler")
     exit_code, _, err = cnnbench("compress", parent, "compression=int8")

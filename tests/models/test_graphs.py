@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from cnnbench.models.graphs import NAMES, GraphNet, is_quantized, nodes_of
+from cnnbench.models.graphs import NAMES, GraphNet, is_quantized, nodes_of, refuse_unfit
 from cnnbench.models.tracing import traced
 
 
@@ -90,3 +90,20 @@ def test_an_operation_that_cannot_be_kept_is_named():
             graph.graph.erase_node(node)
     with pytest.raises(ValueError, match="softplus"):
         nodes_of(graph.graph)
+
+
+def test_a_graph_is_asked_for_its_sizes_before_anything_is_computed(kept):
+    _, nodes, tensors = kept
+    refuse_unfit(GraphNet(nodes, tensors), (1, 6, 6), 3)
+    with pytest.raises(ValueError, match="no logit for each of 4 classes"):
+        refuse_unfit(GraphNet(nodes, tensors), (1, 6, 6), 4)
+    with pytest.raises(ValueError, match="does not take such images"):
+        refuse_unfit(GraphNet(nodes, tensors), (3, 6, 6), 3)
+    relu = next(place for place, node in enumerate(nodes) if str(node.get("of")).startswith("aten.relu"))
+    borders = [{"node": nodes[relu]["name"]}, [10**7, 10**7, 0, 0], "constant", 0.0]
+    giant = {"name": "giant", "op": "call", "of": "aten.pad.default", "args": borders, "kwargs": {}}
+    after = json.loads(
+        json.dumps(nodes[relu + 1 :]).replace(f'{{"node": "{nodes[relu]["name"]}"}}', '{"node": "giant"}')
+    )
+    with pytest.raises(ValueError, match="a map would have 640,000,128 values"):
+        refuse_unfit(GraphNet([*nodes[: relu + 1], giant, *after], tensors), (1, 6, 6), 3)
