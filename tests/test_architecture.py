@@ -14,6 +14,7 @@ from run_folders import make_run
 from cnnbench.cli import VERBS
 from cnnbench.config.compose import compose
 from cnnbench.config.settings import settings
+from cnnbench.config.sweep_settings import NOTHING
 from cnnbench.config.tables import GROUPS, LIST_GROUPS, OF_COMPRESSION, table_of
 from cnnbench.data import split
 
@@ -312,7 +313,12 @@ sys.stderr.write(repr(({heavy}, code)))
 
 @pytest.mark.parametrize(
     ("group", "path"),
-    [(group, path) for group in GROUPS for path in sorted((CONF / group).glob("*.yaml"))],
+    [
+        (group, path)
+        for group in (*GROUPS, *OF_COMPRESSION)
+        for path in sorted((CONF / group).glob("*.yaml"))
+        if (group, path.stem) != ("compression", NOTHING)
+    ],
     ids=lambda value: getattr(value, "stem", value),
 )
 def test_every_key_of_a_yaml_is_a_setting_and_every_setting_is_in_the_yaml(group, path):
@@ -324,7 +330,7 @@ def test_every_key_of_a_yaml_is_a_setting_and_every_setting_is_in_the_yaml(group
         assert set(values) == set(settings(table[name])) | shared
 
 
-@pytest.mark.parametrize("group", GROUPS)
+@pytest.mark.parametrize("group", [*GROUPS, *OF_COMPRESSION])
 def test_every_function_of_a_table_can_be_chosen_by_a_yaml(group):
     nodes = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in (CONF / group).glob("*.yaml")]
     named = {name for node in nodes for name in (node if group in LIST_GROUPS else [node["name"]])}
