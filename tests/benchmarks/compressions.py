@@ -60,7 +60,9 @@ def name(label: str) -> str:
     parts = [part.removeprefix("compression.") for part in label.split() if part.startswith("compression")]
     chosen = [part.removeprefix("compression=").strip("[]") for part in parts if part.startswith("compression=")]
     done = chosen[0] if chosen else ""
-    settings = [part.partition(".")[2] for part in parts if ".amount=" in part]
+    if "loss=distillation" in label.split():
+        done = f"distill {' '.join(part for part in label.split() if part.startswith('model.'))}"
+    settings = [part.partition(".")[2] for part in parts if part.startswith("filters.") or ".amount=" in part]
     return " ".join(filter(None, [done.replace(",", " + ") or "the network itself", *settings]))
 
 

@@ -79,7 +79,7 @@ BEFORE = {
     "cnnbench compress outputs/smaller": "cnnbench compress DIR -m compression=filters",
     "cnnbench compare DIR outputs/smaller": "cnnbench compress outputs/smaller",
     "cnnbench compress outputs/compression/trained": "cnnbench train -m model=deep 'seed=range(6)'",
-    "cnnbench compress outputs/compression/filters": "cnnbench compress outputs/compression/trained -m compression=f",
+    "cnnbench compress outputs/compression/longer": "cnnbench compress outputs/compression/trained compression=filters",
     "cnnbench compress --clock outputs/compression": "cnnbench compress outputs/compression/trained -m compression=f",
     "python tests/benchmarks/compressions.py": "cnnbench train -m model=deep 'seed=range(6)'",
     "cnnbench bench outputs/resnet": "cnnbench train model=resnet data=fashion_mnist",
