@@ -35,7 +35,6 @@ from cnnbench.errors import DataError
 from cnnbench.given import refuse_misfits, refuse_other_parts, with_given
 from cnnbench.inference import evaluate
 from cnnbench.lengthen import note_added_epochs, schedule_line
-from cnnbench.loop import fit
 from cnnbench.machine import LoadMeter, describe_environment, load_per_processor
 from cnnbench.models.describe import Description, walk
 from cnnbench.models.layer_sizes import layer_sizes
@@ -168,17 +167,7 @@ def run_experiment(
             trackers.start(config.as_dict(), images, read_metrics(path))
         say(star_line(config.select, validates=len(splits.val) > 0))
         run.update_summary(load_at_start=load_per_processor())  # of a run that goes on, that of its last part
-        with recorder:
-            fit(
-                training,
-                batches,
-                validation,
-                epochs=config.epochs,
-                target=config.target["value"],
-                views=config.test_time_augmentation,
-                after_batch=recorder.after_batch,
-                after_epoch=recorder.after_epoch,
-            )
+        recorder.train(validation, target=config.target["value"], views=config.test_time_augmentation)
         run.update_summary(load_at_end=load_per_processor(), **describe_training(run, training))
         epoch, selected = recorder.load_selected(config.select)
         if is_reshaped(config):

@@ -9,11 +9,12 @@ from typing import Any, NoReturn
 
 import torch
 
+from cnnbench.config.run_config import Views
 from cnnbench.console import say_parts
 from cnnbench.data import Splits
-from cnnbench.data.batches import TrainBatches
+from cnnbench.data.batches import Batches, TrainBatches
 from cnnbench.errors import CheckpointError, DiskError, Interrupted
-from cnnbench.loop import Metrics, Training, check_finite, check_state_finite
+from cnnbench.loop import Metrics, Training, check_finite, check_state_finite, fit
 from cnnbench.progress import TrainingProgress
 from cnnbench.runs.checkpoint import drop_strangers, load_checkpoint, load_weights, read_manifest
 from cnnbench.runs.folder import RunFolder
@@ -125,6 +126,24 @@ class Recorder:
                 self.save(is_best=is_best)
             self.note_stop()
             self.leave()
+
+    def train(self, validation: Batches, *, target: float | None, views: Views) -> None:
+        """Trains to the end, writing down every epoch.
+
+        Raises:
+            Interrupted, DivergedError: as `after_batch`.
+        """
+        with self:
+            fit(
+                self.training,
+                self.batches,
+                validation,
+                epochs=self.epochs,
+                target=target,
+                views=views,
+                after_batch=self.after_batch,
+                after_epoch=self.after_epoch,
+            )
 
     def note_stop(self) -> None:
         """Notes how far a run has come that a signal asked to stop."""

@@ -30,7 +30,6 @@ from cnnbench.disk import require_room
 from cnnbench.errors import DataError
 from cnnbench.experiment import compare_with_training_images, environment, read_test_once, refuse_changed_data
 from cnnbench.inference import evaluate
-from cnnbench.loop import fit
 from cnnbench.machine import load_per_processor
 from cnnbench.models.describe import walk
 from cnnbench.models.graphs import GraphNet
@@ -298,17 +297,7 @@ def train_on(
         recorder.resume()
     else:
         recorder.save(is_best=False)
-    with recorder:
-        fit(
-            training,
-            batches,
-            validation,
-            epochs=config.epochs,
-            target=None,
-            views=config.test_time_augmentation,
-            after_batch=recorder.after_batch,
-            after_epoch=recorder.after_epoch,
-        )
+    recorder.train(validation, target=None, views=config.test_time_augmentation)
     run.update_summary(**describe_training(run, training))
     epoch, selected = recorder.load_selected(config.select)
     run.update_summary(selected_epoch=epoch)
