@@ -100,9 +100,9 @@ def sentence(group: Group, comparison: Comparison | None, scale: Metric, margin:
     parts = [] if comparison is None else [spell_accuracy(comparison, scale, margin)]
     eager, alike = over_seeds(group, "speedup_over_eager"), over_seeds(group, "speedup")
     if eager:
-        parts.append(f"{spell_ratio(eager)} as fast as eager fp32")
+        parts.append(f"{spell_ends(ends(eager))} as fast as eager fp32")
     if alike:
-        parts.append(f"{spell_ratio(alike)} as fast as before, run alike")
+        parts.append(f"{spell_ends(ends(alike))} as fast as before, run alike")
     smaller = geometric_mean(group.numbers("size_ratio"))
     return ", ".join([*parts, *([f"{smaller:.1f}x smaller"] if smaller else [])])
 
@@ -120,12 +120,14 @@ def spell_accuracy(comparison: Comparison, scale: Metric, margin: float) -> str:
     return f"{words.get(comparison.verdict, 'accuracy undecided')} ({by})"
 
 
-def spell_ratio(ratio: Ratio) -> str:
-    """`9.1x (8.7 to 9.4)`."""
-    ends_of = f" ({ratio.interval[0]:.2f} to {ratio.interval[1]:.2f})" if ratio.interval else ""
-    return f"{ratio.ratio:.2f}x{ends_of}"
-
-
 def ends(ratio: Ratio | None) -> list[float | None] | None:
     """The ratio and the ends of its interval."""
     return None if ratio is None else [ratio.ratio, *(ratio.interval or (None, None))]
+
+
+def spell_ends(ratio: Sequence[float | None] | None) -> str:
+    """`9.10x (8.70 to 9.40)`, of what `ends` gives; a dash where there is none."""
+    if ratio is None:
+        return "–"
+    value, low, high = ratio
+    return f"{value:.2f}x" + (f" ({low:.2f} to {high:.2f})" if low is not None and high is not None else "")

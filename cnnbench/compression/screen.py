@@ -1,8 +1,9 @@
 """What a compression shows: the run it was made of and the run itself, side by side."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
+from cnnbench.analysis.compressed import spell_ends
 from cnnbench.console import note, say, show_table
 from cnnbench.screen import percent
 from cnnbench.techniques.compression.compression import Compression
@@ -30,9 +31,9 @@ def show_outcome(parent: Summary, summary: Summary, compression: Compression) ->
             f"{ms['p50']:.2f} / {ms['p95']:.2f}" for ms in (rows[who]["latency_ms"][size] for who in ("parent", "run"))
         ]
         what = f"ms for {size} image{'s' if size != '1' else ''}, p50 / p95"
-        table.append((what, *cells, spell_ratio(clock["speedup"][size])))
+        table.append((what, *cells, spell_ends(clock["speedup"][size])))
     speeds = [f"{rows[who]['images_per_second']:,.0f}" for who in ("parent", "run")]
-    table.append(("images/s", *speeds, spell_ratio(clock["speedup"]["256"])))
+    table.append(("images/s", *speeds, spell_ends(clock["speedup"]["256"])))
     memory = [rows[who]["peak_memory_bytes"] for who in ("parent", "run")]
     if None not in memory:
         table.append(("peak memory, MiB", *(f"{each / 2**20:,.1f}" for each in memory), ""))
@@ -53,14 +54,7 @@ def counted(what: str, parent: Summary, summary: Summary, key: str | None = None
 def outcome_line(summary: Summary) -> str:
     """`2.4x (2.3 to 2.5) as fast as its parent, 9.1x (8.7 to 9.4) as fast as in eager fp32 at first, 3.9x smaller`."""
     clock = summary["clock"]
-    parts = [f"{spell_ratio(clock['speedup']['256'])} as fast as its parent"]
+    parts = [f"{spell_ends(clock['speedup']['256'])} as fast as its parent"]
     if clock["speedup_over_eager"]:
-        parts.append(f"{spell_ratio(clock['speedup_over_eager']['256'])} as fast as the first of them in eager fp32")
+        parts.append(f"{spell_ends(clock['speedup_over_eager']['256'])} as fast as the first of them in eager fp32")
     return f"{', '.join(parts)}, {summary['size_ratio']:.1f}x smaller"
-
-
-def spell_ratio(ratio: Sequence[float | None]) -> str:
-    """`2.41x (2.35 to 2.48)`."""
-    value, low, high = ratio
-    ends = f" ({low:.2f} to {high:.2f})" if low is not None and high is not None else ""
-    return f"{value:.2f}x{ends}"

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from cnnbench.analysis import plots
-from cnnbench.analysis.compressed import describe_compressed, fronts, geometric_mean, times_of
+from cnnbench.analysis.compressed import describe_compressed, fronts, geometric_mean, spell_ends, times_of
 from cnnbench.analysis.fronts import Standing
 from cnnbench.analysis.metrics import Metric
 from cnnbench.analysis.ratios import ratio_of
@@ -30,8 +30,8 @@ def gains(
             {
                 "number": of_group[row["group_hash"]].number,
                 "label": of_group[row["group_hash"]].name,
-                "speedup": spell(row["speedup"]),
-                "over_eager": spell(row["speedup_over_eager"]),
+                "speedup": spell_ends(row["speedup"]),
+                "over_eager": spell_ends(row["speedup_over_eager"]),
                 "smaller": DASH if row["size_ratio"] is None else f"{row['size_ratio']:.1f}x",
                 "standing": spell_standing(Standing(row["on_front"], row["front_share"], False)),
                 "sentence": row["sentence"],
@@ -41,14 +41,6 @@ def gains(
         "svg": figure(named, metric, scale),
         "time": TIME,
     }
-
-
-def spell(ratio: Sequence[float | None] | None) -> str:
-    """`2.41x (2.35 to 2.48)`."""
-    if ratio is None:
-        return DASH
-    value, low, high = ratio
-    return f"{value:.2f}x" + (f" ({low:.2f} to {high:.2f})" if low is not None and high is not None else "")
 
 
 def figure(named: Sequence[Named], metric: str, scale: Metric) -> str | None:
