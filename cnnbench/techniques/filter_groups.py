@@ -4,7 +4,6 @@ What depends on a filter: its norm's numbers, the channel of every layer that re
 maps are added to its own. Which these are torch-pruning's dependency graph says (Fang et al., DepGraph, 2023).
 """
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from cnnbench.errors import ConfigError
-from cnnbench.extras import imported
+from cnnbench.extras import imported, silenced
 
 WHAT = "removing filters"
 ROOTS = (nn.Conv2d, nn.Linear)
@@ -98,8 +97,7 @@ def _gives(dep: Any) -> bool:
 def dependencies(model: nn.Module, images: Tensor) -> Any:
     """torch-pruning's graph of which filters can only go together."""
     tp = imported("torch_pruning", WHAT)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that it takes the last dimension of parameters of no layer, which is right
+    with silenced():  # that it takes the last dimension of parameters of no layer, which is right
         return tp.DependencyGraph().build_dependency(model, example_inputs=images)
 
 

@@ -41,9 +41,10 @@ class RemoveFilters(Compression):
             raise ConfigError(f"{WHAT}: nothing can be removed from this network: {why}")
         before = {filters.name: filters.count for filters in found}
         for step in range(1, self.steps + 1):
+            if step > 1:
+                found, _ = self._removable(model, images)
             scores = self._scores(model, examples, found)
             remove(model, images, found, self._kept(found, scores, before, step))
-            found, _ = self._removable(model, images)
         for parameter in model.parameters():
             parameter.grad = None
         return uncut
