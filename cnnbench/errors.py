@@ -79,3 +79,8 @@ class Interrupted(KeyboardInterrupt):
 
     def __str__(self) -> str:
         return "\n".join(self.findings)
+
+
+def first_line(error: BaseException) -> str:
+    """The part of another library's message that says what is wrong; its advice is for other programs."""
+    return (str(error).splitlines() or [type(error).__name__])[0]

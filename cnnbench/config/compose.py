@@ -8,12 +8,12 @@ from hydra._internal.utils import get_args_parser
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
-from cnnbench.config.composition import Composer, first_line
+from cnnbench.config.composition import Composer
 from cnnbench.config.cures import cure_of_flag
 from cnnbench.config.overrides import catalogue_beside, refuse_mistakes
 from cnnbench.config.run_config import RunConfig
 from cnnbench.config.sweep_settings import check_composed
-from cnnbench.errors import ConfigError
+from cnnbench.errors import ConfigError, first_line
 
 
 def parse_options(arguments: Sequence[str]) -> Namespace:

@@ -34,7 +34,7 @@ from cnnbench.config.refusal import (
     refuse_code,
 )
 from cnnbench.config.tables import LIST_GROUPS, OF_COMPRESSION, OF_SWEEPS, conf_folder
-from cnnbench.errors import ConfigError
+from cnnbench.errors import ConfigError, first_line
 
 CONFIG = "config"  # the file in conf/ that all starts from
 USERS_OWN = "command-line"  # how Hydra calls where the folder of --config-dir comes from
@@ -232,8 +232,3 @@ def plain_part(composed: DictConfig, name: str) -> dict[str, Any]:
     if not isinstance(part, dict):
         raise ConfigError(f"{name}={part}: should be one of the choices of {name}")
     return {str(key): value for key, value in part.items()}
-
-
-def first_line(error: Exception) -> str:
-    """The part of Hydra's message that says what is wrong; its advice is for other programs."""
-    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -16,7 +16,7 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBase
 
 from cnnbench.config.catalogue import Catalogue
 from cnnbench.config.catalogue import override as as_typed
-from cnnbench.config.composition import Composer, compose_overrides, first_line, without_hydra
+from cnnbench.config.composition import Composer, compose_overrides, without_hydra
 from cnnbench.config.cures import cure_of_choice, cure_of_key
 from cnnbench.config.refusal import RUNS_CODE, foreign_words, is_hydras, is_special
 from cnnbench.config.settings import check_values
@@ -24,7 +24,7 @@ from cnnbench.config.sweep_settings import check_composed
 from cnnbench.config.sweeping import applicable, each_value_once, samples_of, values_of, without_values
 from cnnbench.config.tables import GROUPS, LIST_GROUPS, OF_COMPRESSION, conf_folder
 from cnnbench.config.typed import parse
-from cnnbench.errors import CnnbenchError, ConfigError
+from cnnbench.errors import CnnbenchError, ConfigError, first_line
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance

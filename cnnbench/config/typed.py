@@ -8,8 +8,8 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
 from cnnbench.config.catalogue import Catalogue
-from cnnbench.config.composition import first_line
 from cnnbench.config.cures import cure_of_key, cure_of_pair, cure_of_word
+from cnnbench.errors import first_line
 
 KEY, SIGN, LONE = r"([A-Za-z_][\w./-]*)", r"(?::=|==|=|:)", r"([^-=:][^=]*)"  # LONE: a value, no flag, no override
 

@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
+from cnnbench.errors import first_line
+
 Nodes = list[dict[str, Any]]
 
 ATEN = (
@@ -115,8 +117,7 @@ def refuse_unfit(network: GraphNet, image_shape: Sequence[int], num_classes: int
         sizes = _Sizes(copy.deepcopy(network.graph).to("meta"))
         logits = sizes.run(torch.empty(2, *image_shape, device="meta"))
     except (RuntimeError, TypeError, ValueError, IndexError) as error:
-        first = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ValueError(f"it does not take such images ({first})") from None
+        raise ValueError(f"it does not take such images ({first_line(error)})") from None
     if not isinstance(logits, Tensor) or tuple(logits.shape) != (2, num_classes):
         raise ValueError(f"it gives no logit for each of {num_classes} classes")
 

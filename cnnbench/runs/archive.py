@@ -7,6 +7,8 @@ from typing import Any
 
 import torch
 
+from cnnbench.errors import first_line
+
 BUILDERS = ("collections OrderedDict", "torch._utils _rebuild_tensor_v2", "torch._utils _rebuild_tensor_v3")
 
 
@@ -27,7 +29,7 @@ def unpack(content: bytes) -> Any:
         _refuse_bombs(content)
         return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except Exception as error:  # zipfile and torch raise many kinds; none may lead to unsafe loading
-        raise ValueError((str(error).splitlines() or [type(error).__name__])[0][:120]) from None
+        raise ValueError(first_line(error)[:120]) from None
 
 
 def _refuse_bombs(content: bytes) -> None:

@@ -11,7 +11,6 @@ import numpy as np
 
 from cnnbench.arithmetic import computes_in
 from cnnbench.assemble import configured_device, rehearse
-from cnnbench.config.composition import first_line
 from cnnbench.config.run_config import RunConfig
 from cnnbench.console import note
 from cnnbench.data import Source
@@ -25,7 +24,7 @@ from cnnbench.device import (
     is_out_of_memory,
     make_device,
 )
-from cnnbench.errors import CnnbenchError, ConfigError, DataError
+from cnnbench.errors import CnnbenchError, ConfigError, DataError, first_line
 from cnnbench.machine import describe_machine
 from cnnbench.models.describe import Description
 from cnnbench.progress import waiting

@@ -5,10 +5,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cnnbench.config.composition import first_line
 from cnnbench.console import note
 from cnnbench.device import describe_compute
-from cnnbench.errors import CnnbenchError
+from cnnbench.errors import CnnbenchError, first_line
 from cnnbench.machine import describe_machine
 from cnnbench.progress import waiting
 from cnnbench.speed.bench import look_at_load

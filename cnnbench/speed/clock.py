@@ -10,11 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from cnnbench.analysis.ratios import Ratio, ratio_of
-from cnnbench.config.composition import first_line
 from cnnbench.data import ImageShape
 from cnnbench.data.batches import Normalize
 from cnnbench.device import Device, make_device
-from cnnbench.errors import CnnbenchError
+from cnnbench.errors import CnnbenchError, first_line
 from cnnbench.inference import prepared
 from cnnbench.progress import Wait, waiting
 from cnnbench.seeds import generator

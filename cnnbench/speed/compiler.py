@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from cnnbench.errors import UnavailableError
+from cnnbench.errors import UnavailableError, first_line
 from cnnbench.extras import imported, silenced
 from cnnbench.models.graphs import is_quantized
 from cnnbench.techniques.compression.int8 import QUANTIZER
@@ -50,6 +50,5 @@ def compiled(model: nn.Module, images: Tensor) -> Callable[[Tensor], Tensor]:
         with limit, config.patch(freezing=True), torch.no_grad(), silenced():
             forward(images)
     except Exception as error:  # of any class: the compiler's own
-        first = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UnavailableError(f"torch's compiler: cannot compile this network ({first})") from error
+        raise UnavailableError(f"torch's compiler: cannot compile this network ({first_line(error)})") from error
     return forward

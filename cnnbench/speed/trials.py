@@ -14,7 +14,7 @@ from cnnbench.assemble import make_batches, make_training
 from cnnbench.config.run_config import RunConfig
 from cnnbench.data import ResidentImages, Splits
 from cnnbench.device import Device
-from cnnbench.errors import CnnbenchError
+from cnnbench.errors import CnnbenchError, first_line
 from cnnbench.loop import train_step
 from cnnbench.speed.stopwatch import seconds_of
 from cnnbench.teacher import Teacher
@@ -80,7 +80,7 @@ class Contest:
             trial.seconds = [seconds_of(step), seconds_of(step)]
             self._steps[id(trial)] = step
         except (CnnbenchError, RuntimeError) as error:  # no memory, no compiler, no such kernel
-            trial.problem = (str(error).splitlines() or [type(error).__name__])[0]
+            trial.problem = first_line(error)
         return trial
 
     def race(self, trials: Sequence[Trial], budget: float, rounds: int = ROUNDS) -> None:

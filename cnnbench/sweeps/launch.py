@@ -18,13 +18,13 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from cnnbench.config.compose import parse_options
-from cnnbench.config.composition import CONFIG, first_line, make_hydra, plain_part
+from cnnbench.config.composition import CONFIG, make_hydra, plain_part
 from cnnbench.config.overrides import refuse_mistakes
 from cnnbench.config.refusal import is_hydras, is_of_sweeps
 from cnnbench.config.sweep_settings import check_composed, check_search
 from cnnbench.console import say
 from cnnbench.disk import OTHER_RUN_FOLDER, OTHER_SWEEP_FOLDER
-from cnnbench.errors import ConfigError, DataError, DiskError, SweepError
+from cnnbench.errors import ConfigError, DataError, DiskError, SweepError, first_line
 from cnnbench.progress import loading_torch
 from cnnbench.runs.read import is_run
 from cnnbench.runs.sweep_record import SweepRecord, is_sweep, read_record

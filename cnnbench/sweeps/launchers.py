@@ -18,10 +18,10 @@ from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from cnnbench.config.composition import CONFIG, first_line, make_hydra, plain_part, register_resolvers
+from cnnbench.config.composition import CONFIG, make_hydra, plain_part, register_resolvers
 from cnnbench.config.sweep_settings import SweepSettings, check_sweep
 from cnnbench.disk import make_folder, write_atomically
-from cnnbench.errors import CnnbenchError, ConfigError
+from cnnbench.errors import CnnbenchError, ConfigError, first_line
 from cnnbench.machine import available_cores
 from cnnbench.runs.folder import record_ending
 from cnnbench.runs.read import summary_of

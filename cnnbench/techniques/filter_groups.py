@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from cnnbench.errors import ConfigError
+from cnnbench.errors import ConfigError, first_line
 from cnnbench.extras import imported, silenced
 
 WHAT = "removing filters"
@@ -65,10 +65,8 @@ def removable_filters(model: nn.Module, images: Tensor) -> tuple[list[Filters], 
         graph = dependencies(model, images)
         groups = list(graph.get_all_groups(root_module_types=list(ROOTS)))
     except Exception as error:  # of any class: it traces what anybody may have written
-        first = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ConfigError(
-            f"{WHAT}: the layers of this network cannot be followed ({first}); mask them, or use compression=int8"
-        ) from error
+        why, cure = first_line(error), "mask them, or use compression=int8"
+        raise ConfigError(f"{WHAT}: the layers of this network cannot be followed ({why}); {cure}") from error
     found = []
     for group in groups:
         layers = [(dep.target.module, graph.is_out_channel_pruning_fn(dep.handler)) for dep, _ in group]

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from cnnbench.config.settings import Positive, PositiveInt
-from cnnbench.errors import ConfigError
+from cnnbench.errors import ConfigError, first_line
 from cnnbench.extras import imported, silenced
 from cnnbench.models.fold import fold
 from cnnbench.models.graphs import GraphNet, nodes_of
@@ -138,9 +138,8 @@ def exported(model: nn.Module, examples: Examples) -> fx.GraphModule:
     try:
         graph: Any = traced(model, images).module()
     except Exception as error:  # of any class: it follows what anybody may have written
-        first = (str(error).splitlines() or [type(error).__name__])[0]
         raise ConfigError(
-            f"compression=int8: torch cannot export this network ({first}); use compression=bf16"
+            f"compression=int8: torch cannot export this network ({first_line(error)}); use compression=bf16"
         ) from error
     for node in list(graph.graph.nodes):
         if node.op == "call_module" and node.target == "_guards_fn":  # which would refuse images of another size

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from cnnbench.data.images import ImageShape
-from cnnbench.errors import UnavailableError
+from cnnbench.errors import UnavailableError, first_line
 from cnnbench.models.tracing import traced
 
 
@@ -22,5 +22,5 @@ def graph_of(network: nn.Module, image_shape: ImageShape, what: str) -> torch.ex
 
 def untranslatable(what: str, error: BaseException) -> UnavailableError:
     """The error that says why there is no such file of this network."""
-    why = next(iter(str(error).splitlines()), type(error).__name__)
+    why = first_line(error)
     return UnavailableError(f"{what}: torch cannot translate this network ({why}); use --format safetensors")
